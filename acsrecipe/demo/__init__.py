@@ -1,0 +1,1 @@
+"""A synthetic ACS/WFC association with references, rules and truth."""

@@ -1,0 +1,1 @@
+"""The embedded engine: ACS/WFC calibration in numpy and numba."""

@@ -1,0 +1,1 @@
+"""What exists: exposures, associations, references. Everything here only reads."""

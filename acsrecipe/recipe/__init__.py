@@ -1,0 +1,1 @@
+"""What the user asks: the recipe, its format and its errors."""

@@ -1,0 +1,1 @@
+"""After calibration: post-steps."""
