@@ -75,7 +75,7 @@ class Exposure:
         return self.hdus[0].cards
 
     def science(self) -> tuple[HduHeader, ...]:
-        """The SCI headers, in file order (for WFC full frames CCDCHIP 2, then 1)."""
+        """Give the SCI headers, in file order (for WFC full frames CCDCHIP 2, then 1)."""
         return tuple(hdu for hdu in self.hdus if hdu.name == "SCI")
 
 
