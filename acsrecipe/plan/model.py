@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -266,6 +266,30 @@ class EngineAbility:
     detail: str = ""
     requirements: tuple[Requirement, ...] = ()
     groups: tuple[str, ...] = ("DTH", "CR", "RPT")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an engine or a step says of a task that it did; it raises where it could not prove success.
+
+    Attributes
+    ----------
+    command : tuple of str
+        The external program's argv, empty for work done in Python.
+    exit_status : int
+    versions : dict
+        Of everything that touched the data: name to version.
+    details : dict
+        What the log should keep: the WCS before and after, the last lines of a trailer ...
+    warnings : tuple of str
+        What a person should hear although the task succeeded.
+    """
+
+    command: tuple[str, ...] = ()
+    exit_status: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def canonical(data: object) -> str:
