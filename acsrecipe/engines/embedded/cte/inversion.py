@@ -1,0 +1,179 @@
+"""Invert the readout, column by column: find the charge that, read out, gives what was observed.
+
+Steps and constants as in HSTCAL's ctegen2 (`inverseCTEBlur`, `correctCROverSubtraction`, `populateTrapPixelMap`).
+Columns are independent, so any number of threads may each have a range of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from acsrecipe.engines.embedded.cte.bits import LANES
+from acsrecipe.engines.embedded.cte.readout import Floats, readout, readout_plain
+
+Frame = NDArray[np.float32]
+
+MOST_RUNS = 5  # of a column, when charge trails behind cosmic rays come out negative
+REACH = 10  # rows before an over-subtracted pixel in which its cosmic ray is looked for
+DETECTOR_ROWS = 2048.0
+NODE_ROWS = 512.0  # SENS_0512 .. SENS_2048 are given for every 512th row
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fill_traps(traps: Frame, sensitivity: Floats, fraction: float) -> None:
+    """Fill one column of the trap map.
+
+    Parameters
+    ----------
+    traps : (rows,) float32
+        Receives the traps each row's charge has met, row 0 being read out first.
+    sensitivity : (4,) float64
+        The column's SENS_0512, _1024, _1536, _2048.
+    fraction : float
+        The age of the damage: (EXPSTART - CTEDATE0) / (CTEDATE1 - CTEDATE0).
+    """
+    for row in range(traps.size):
+        place = row / NODE_ROWS
+        if place > 2.999:
+            place = 2.999
+        node = int(np.floor(place))
+        scale = sensitivity[node] + (sensitivity[node + 1] - sensitivity[node]) * (place - node)
+        traps[row] = np.float32(scale * ((row + 1) / DETECTOR_ROWS) * fraction)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _prepare(traps: Frame, wide: Floats, ratio: Floats, falls: NDArray[np.int32]) -> None:
+    """Work out what `readout` wants of a column's traps (see there)."""
+    rows = traps.size
+    padded = wide.size
+    wide[rows:] = 0.0
+    ratio[:] = 1.0
+    for i in range(rows):
+        wide[i] = traps[i]
+    falls[padded] = padded
+    for i in range(padded - 1, -1, -1):
+        falls[i] = falls[i + 1]
+        if 0 < i < rows and wide[i] < wide[i - 1]:
+            ratio[i] = wide[i] / wide[i - 1]
+            falls[i] = i
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def ease_cosmic_rays(traps: Frame, model: Floats, observed: Floats, threshold: float) -> bool:
+    """Take a quarter of the traps from where a trail was over-subtracted; answer whether there was any such place.
+
+    A cosmic ray that hits during readout has passed fewer traps than its row says, so that its correction leaves a
+    hole: one pixel below `threshold` (-10), two together below -12, or three below -15 electrons, by correction.
+    """
+    found = False
+    for i in range(REACH, traps.size - 2):
+        m0 = model[i]
+        m1 = m0 + model[i + 1]
+        m2 = m1 + model[i + 2]
+        if (
+            (threshold > m0 and threshold > m0 - observed[i])
+            or (m1 < -12.0 and m1 - observed[i] - observed[i + 1] < -12.0)
+            or (m2 < -15.0 and m2 - observed[i] - observed[i + 1] - observed[i + 2] < -15.0)
+        ):
+            found = True
+            brightest = i
+            for k in range(i - REACH, i + 1):
+                if model[k] - observed[k] > model[brightest] - observed[brightest]:
+                    brightest = k
+            for k in range(brightest, i + 1):
+                traps[k] = np.float32(traps[k] * 0.75)
+    return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def invert_columns(
+    frame: Frame,
+    corrected: Frame,
+    first: int,
+    last: int,
+    sensitivity: Floats,
+    fraction: float,
+    q: Floats,
+    size: Floats,
+    release: Floats,
+    cumulated: Floats,
+    length: int,
+    models: int,
+    shifts: int,
+    noise: float,
+    threshold: float,
+    ease: bool,
+    plain: bool,
+) -> int:
+    """Correct columns `first` to `last`; answer how many runs they took (one a column, more where cosmic rays were eased).
+
+    Parameters
+    ----------
+    frame : (columns, rows) float32, electrons
+        The smoothed image, one column of the detector a line, row 0 being read out first.
+    corrected : (columns, rows) float32, electrons
+        Receives the answer.
+    sensitivity : (columns, 4) float64
+        See `fill_traps`.
+    fraction, threshold : float
+        See `fill_traps`, `ease_cosmic_rays`.
+    q, size, release, cumulated, length
+        See `readout`.
+    models, shifts : int
+        PCTENFOR, PCTENPAR.
+    noise : float
+        Read noise in electrons: what is far below it is not corrected, but for the last time.
+    ease : bool
+        FIXROCR.
+    plain : bool
+        Use `readout_plain` for all columns (for tests; columns with NaN or infinity always take it).
+    """
+    rows = frame.shape[1]
+    blocks = (rows + LANES - 1) // LANES
+    padded = blocks * LANES
+    groups = (blocks + LANES - 1) // LANES
+    observed = np.empty(rows)
+    before = np.empty(rows)
+    model = np.empty(padded)
+    highest = np.full(groups * LANES, -np.inf)
+    traps = np.empty(rows, np.float32)
+    wide = np.empty(padded)
+    ratio = np.empty(padded)
+    falls = np.empty(padded + 1, np.int32)
+    noise2 = noise * noise
+    runs = 0
+    for column in range(first, last):
+        finite = True
+        for i in range(rows):
+            observed[i] = frame[column, i]
+            finite &= np.isfinite(observed[i])
+        fill_traps(traps, sensitivity[column], fraction)
+        for _attempt in range(MOST_RUNS):
+            runs += 1
+            _prepare(traps, wide, ratio, falls)
+            model[rows:] = -np.inf
+            model[:rows] = observed
+            for step in range(models):
+                before[:] = model[:rows]
+                for _shift in range(shifts):
+                    if plain or not finite:
+                        readout_plain(model, rows, wide, q, size, release, cumulated, length)
+                    else:
+                        readout(
+                            model, highest, blocks, wide, ratio, falls, q, size, release, cumulated, length
+                        )
+                if step < models - 1:
+                    for i in range(rows):
+                        delta = model[i] - observed[i]
+                        delta2 = delta * delta
+                        model[i] = before[i] - delta * (delta2 / (delta2 + noise2))
+                else:
+                    for i in range(rows):
+                        model[i] = before[i] - (model[i] - observed[i])
+            if not (ease and ease_cosmic_rays(traps, model, observed, threshold)):
+                break
+        for i in range(rows):
+            corrected[column, i] = model[i]
+    return runs
