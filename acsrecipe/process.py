@@ -120,6 +120,12 @@ def clean_text(text: str) -> str:
     return text if text.isprintable() else "".join(letter for letter in text if letter.isprintable())
 
 
+def die_with_parent() -> None:
+    """Have this process killed when the thread that started it dies (Linux; nothing elsewhere)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
 def run_program(
     argv: Sequence[str],
     *,
