@@ -109,7 +109,7 @@ def conditions(value: Any, others: Mapping[str, Any]) -> Iterator[Finding]:
         return
     hdu: Hdu = others.get("hdu", "PRIMARY")
     for keyword, setting in value.items():
-        malformed = next(_form(keyword), None) or next(_typo(keyword, hdu), None)
+        malformed = next(_form(keyword), None) or next(_typo(keyword), None)
         if malformed is not None:
             yield malformed
             continue
@@ -165,14 +165,23 @@ def _form(keyword: str) -> Iterator[Finding]:
     yield Finding("R040", f"{show(keyword)} is not a FITS keyword", hint, (keyword,), of_key=True)
 
 
-def _typo(keyword: str, hdu: Hdu) -> Iterator[Finding]:
-    known = KEYWORDS["PRIMARY"].keys() | KEYWORDS["SCI"].keys() | SWITCHES.keys() | REFERENCES.keys()
-    if keyword in known | STRUCTURAL | OBSOLETE_REFERENCES or keyword.startswith(STRUCTURAL_STEMS):
+def _typo(keyword: str) -> Iterator[Finding]:
+    if keyword in _ALL_KNOWN or len(keyword) < 4 or keyword.startswith(STRUCTURAL_STEMS):
         return
-    near = nearest(keyword, (*KEYWORDS[hdu], *SWITCHES, *REFERENCES), cutoff=0.8)
+    near = next((_SLIPS[slip] for slip in _slips(keyword) if slip in _SLIPS), None)
     # CD3_1 beside CD2_1 is a member of a family, not a slip of the pen.
-    if near is not None and keyword.rstrip("0123456789_") != near.rstrip("0123456789_"):
+    if near is not None and keyword.strip("0123456789_") != near.strip("0123456789_"):
         yield Finding("R041", f"unknown keyword '{keyword}'", f"did you mean '{near}'?", (keyword,), of_key=True)
+
+
+def _slips(keyword: str) -> list[str]:
+    """Give the word and the word less one letter: two words that share one of these are a slip of the pen apart."""
+    return [keyword, *(keyword[:place] + keyword[place + 1 :] for place in range(len(keyword)))]
+
+
+_KNOWN = (*KEYWORDS["PRIMARY"], *KEYWORDS["SCI"], *SWITCHES, *REFERENCES)
+_SLIPS = {slip: keyword for keyword in reversed(_KNOWN) if len(keyword) > 3 for slip in _slips(keyword)}
+_ALL_KNOWN = frozenset(_KNOWN) | STRUCTURAL | IDENTITY | OBSOLETE_REFERENCES
 
 
 def _keyword(keyword: str, setting: Any, hdu: Hdu) -> Iterator[Finding]:
@@ -193,7 +202,7 @@ def _keyword(keyword: str, setting: Any, hdu: Hdu) -> Iterator[Finding]:
     if keyword in IDENTITY:
         message = f"{keyword} says which file this is and can't be set"
         yield Finding("R043", message, "leave it out: calacs, CRDS and the log find files by it", at, True)
-    yield from _typo(keyword, hdu)
+    yield from _typo(keyword)
     other: Hdu = "SCI" if hdu == "PRIMARY" else "PRIMARY"
     if keyword in KEYWORDS[other] and keyword not in KEYWORDS[hdu]:
         where = "the SCI extensions" if other == "SCI" else "the primary header"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from pydantic import ValidationError, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -33,7 +34,9 @@ class Finding:
     of_key: bool = False
 
 
-_TITLE = "recipe"
+# More than anybody reads; hints for thousands of names would take seconds.
+MOST_OF_A_RULE: Final = 100
+_TITLE: Final = "recipe"
 
 Rule = Callable[[Any, Mapping[str, Any]], Iterator[Finding]]
 
@@ -55,7 +58,7 @@ def checked(rule: Rule) -> WrapValidator:
             InitErrorDetails(
                 type=refuse(found.message, found.code, found.hint, of_key=found.of_key), loc=found.path, input=value
             )
-            for found in rule(value, info.data)
+            for found in islice(rule(value, info.data), MOST_OF_A_RULE)
         ]
         try:
             result = handler(value)

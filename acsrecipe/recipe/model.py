@@ -55,7 +55,7 @@ class Observations(_Part):
     proposal: Annotated[StrictInt | None, checked(rules.proposal)] = Field(
         default=None, description="Only exposures of this HST proposal.", examples=[10775]
     )
-    ids: Annotated[tuple[Text, ...], checked(rules.ids), BeforeValidator(rules.upper)] = Field(
+    ids: Annotated[tuple[Text, ...], BeforeValidator(rules.upper), checked(rules.ids)] = Field(
         default=(),
         validate_default=True,
         description="Association or exposure rootnames (IPPPSSOOT, as J9L960010), in any case; '*' and '?' stand for "
@@ -66,14 +66,14 @@ class Observations(_Part):
         description='"mast", or a table { folder = "data/" } for files that are already here.',
         examples=["mast", {"folder": "data/"}],
     )
-    products: Annotated[tuple[Text, ...], checked(rules.products), BeforeValidator(rules.upper)] = Field(
+    products: Annotated[tuple[Text, ...], BeforeValidator(rules.upper), checked(rules.products)] = Field(
         default=("RAW", "ASN", "SPT"),
         description="Kinds of file to take from the archive.",
         examples=[["RAW", "ASN", "SPT"]],
     )
 
 
-MemberFilter = Annotated[dict[str, tuple[Text, ...]], checked(rules.member_filter), BeforeValidator(rules.upper_values)]
+MemberFilter = Annotated[dict[str, tuple[Text, ...]], BeforeValidator(rules.upper_values), checked(rules.member_filter)]
 
 
 class AssociationFilter(_Part):

@@ -121,17 +121,18 @@ def ids(value: Any, others: _Others) -> Iterator[Finding]:
     yield from _twice(value, "R019", "id")
 
 
-def _rootname(name: str, at: tuple[str | int, ...]) -> Iterator[Finding]:
+def _rootname(text: str, at: tuple[str | int, ...]) -> Iterator[Finding]:
+    name = text.upper()
     if "*" in name or "?" in name:
         if not _PATTERN.fullmatch(name):
-            yield Finding("R020", f"{show(name)} holds characters that no rootname has", _rootname_hint(name), at)
+            yield Finding("R020", f"{show(text)} holds characters that no rootname has", _rootname_hint(name), at)
         elif len(name.replace("*", "")) > 9 or ("*" not in name and len(name) != 9):
-            yield Finding("R020", f"{show(name)} matches no rootname: those have 9 characters", "", at)
+            yield Finding("R020", f"{show(text)} matches no rootname: those have 9 characters", "", at)
         elif name[0] not in "J*?":
-            yield Finding("R020", f"{show(name)} is not of ACS, whose rootnames start with J", _instrument(name), at)
+            yield Finding("R020", f"{show(text)} is not of ACS, whose rootnames start with J", _instrument(name), at)
     elif not _ROOTNAME.fullmatch(name):
-        yield Finding("R020", f"{show(name)} is not an ACS rootname (IPPPSSOOT: J and 8 letters or digits)",
-                      _rootname_hint(name), at)  # fmt: skip
+        message = f"{show(text)} is not an ACS rootname (IPPPSSOOT: J and 8 letters or digits)"
+        yield Finding("R020", message, _rootname_hint(name), at)
 
 
 def _rootname_hint(name: str) -> str:
@@ -156,9 +157,9 @@ def _twice(value: Any, code: str, what: str) -> Iterator[Finding]:
     seen: set[str] = set()
     for index, item in enumerate(value):
         if isinstance(item, str):
-            if item in seen:
+            if item.upper() in seen:
                 yield Finding(code, f"{what} {show(item)} is given twice", "leave one out", (index,))
-            seen.add(item)
+            seen.add(item.upper())
 
 
 def proposal(value: Any, _others: _Others) -> Iterator[Finding]:
@@ -172,10 +173,10 @@ def products(value: Any, _others: _Others) -> Iterator[Finding]:
     if not isinstance(value, list | tuple):
         return
     for index, name in enumerate(value):
-        if isinstance(name, str) and name not in PRODUCTS:
+        if isinstance(name, str) and name.upper() not in PRODUCTS:
             yield Finding("R022", f"unknown product {show(name)}", did_you_mean(name, PRODUCTS, listed=True), (index,))
     yield from _twice(value, "R019", "product")
-    if "RAW" not in value:
+    if "RAW" not in upper(value):
         yield Finding("R022", "products lack RAW: there would be nothing to calibrate", 'add "RAW"')
 
 
@@ -198,13 +199,14 @@ def member_filter(value: Any, _others: _Others) -> Iterator[Finding]:
                 yield from found
 
 
-def _memtype(name: str, at: tuple[str | int, ...]) -> Iterator[Finding]:
+def _memtype(text: str, at: tuple[str | int, ...]) -> Iterator[Finding]:
+    name = text.upper()
     if ("*" in name or "?" in name) and re.fullmatch(r"[A-Z0-9*?-]+", name):
         return
     if not _MEMTYPE.fullmatch(name):
         near = nearest(name.replace("_", "-"), _MEMTYPES)
         hint = f"did you mean '{near}'?" if near else f"as in {', '.join(_MEMTYPES)}"
-        yield Finding("R021", f"{show(name)} is not a MEMTYPE", hint, at)
+        yield Finding("R021", f"{show(text)} is not a MEMTYPE", hint, at)
 
 
 def path(value: Any, _others: _Others) -> Iterator[Finding]:
@@ -239,9 +241,9 @@ def context(value: Any, _others: _Others) -> Iterator[Finding]:
     if not isinstance(value, str) or value == "latest" or _CONTEXT.fullmatch(value):
         return
     hint = "write hst_NNNN.pmap, or 'latest'"
-    bare = re.fullmatch(r"(?i)(?:hst_)?(\d{4,5})(?:\.pmap)?", value)
+    bare = re.fullmatch(r"(?i)(?:hst[_-])?0*(\d{1,5})(?:\.pmap)?", value)
     if bare:
-        hint = f"did you mean 'hst_{bare.group(1)}.pmap'?"
+        hint = f"did you mean 'hst_{bare.group(1):0>4}.pmap'?"
     elif re.fullmatch(r"jwst_\w+\.pmap|roman_\w+\.pmap", value):
         hint = "ACS is on HST: its contexts are hst_NNNN.pmap"
     elif nearest(value, ("latest",)):
@@ -361,21 +363,20 @@ def _as_table(item: Any) -> Mapping[str, Any]:
 
 def _find_cycle(after: Mapping[str, list[str]]) -> list[str]:
     """Give one cycle, first name repeated at the end, starting from its first step in the recipe; else nothing."""
+    edges = {name: iter([each for each in earlier if each in after]) for name, earlier in after.items()}
     done: set[str] = set()
     for start in after:
-        trail: list[str] = []
-        stack = [(start, 0)]
-        while stack:
-            name, place = stack.pop()
-            if place == 0:
-                if name in trail:
-                    return [*trail[trail.index(name) :], name]
-                if name in done:
-                    continue
-                trail.append(name)
-            earlier = [each for each in after[name] if each in after]
-            if place < len(earlier):
-                stack += [(name, place + 1), (earlier[place], 0)]
-            else:
-                done.add(trail.pop())
+        # Without recursion: the steps that wait, each for the one behind it.
+        trail: dict[str, None] = {} if start in done else {start: None}
+        while trail:
+            name = next(reversed(trail))
+            earlier = next(edges[name], None)
+            if earlier is None:
+                done.add(name)
+                del trail[name]
+            elif earlier in trail:
+                names = list(trail)
+                return [*names[names.index(earlier) :], earlier]
+            elif earlier not in done:
+                trail[earlier] = None
     return []

@@ -1,0 +1,279 @@
+"""A recipe file becomes a recipe, or a list of everything that is wrong with it, each with its line and column.
+
+The text is bounded before it is parsed, so that no file, however made, takes more than a moment or ends in anything
+but a :class:`~acsrecipe.errors.RecipeError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import tomli
+from pydantic import ValidationError
+
+from acsrecipe.errors import Problem, RecipeError, Where
+from acsrecipe.recipe import rules
+from acsrecipe.recipe.findings import Finding
+from acsrecipe.recipe.mistakes import read_mistakes
+from acsrecipe.recipe.model import ArchiveFolder, Recipe
+from acsrecipe.recipe.positions import Positions, scan
+from acsrecipe.recipe.report import problems_as_json, render_problems
+from acsrecipe.recipe.syntax import explain_syntax
+
+__all__ = ["LoadedRecipe", "load_recipe", "parse_recipe", "problems_as_json", "render_problems", "resolve_path"]
+
+MOST_BYTES: Final = 1 << 20
+LONGEST_LINE: Final = 1 << 16
+MOST_PROBLEMS: Final = 100
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe with the text it came from.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        What the user asks.
+    path : Path or None
+        The file, as it was named; None for a recipe from a string.
+    file : str
+        The name shown to people.
+    text : str
+        The whole text, with LF line ends.
+    sha256 : str
+        Of the bytes as read.
+    positions : mapping
+        Path of keys, such as ``("headers", 0, "set", "CCDGAIN")``, to the line and column of the key, from 1.
+    """
+
+    recipe: Recipe
+    path: Path | None
+    file: str
+    text: str
+    sha256: str
+    positions: Mapping[tuple[str | int, ...], tuple[int, int]] = field(repr=False)
+
+    def where(self, *keys: str | int) -> Where:
+        """Give the place of a key, or of the nearest table round it; the file alone where none is written."""
+        path = keys
+        while path:
+            if path in self.positions:
+                return Where(self.file, *self.positions[path])
+            path = path[:-1]
+        return Where(self.file)
+
+
+def load_recipe(path: Path) -> LoadedRecipe:
+    """Read a recipe file.
+
+    Parameters
+    ----------
+    path : Path
+        The TOML file; opened for reading only, and only if it is a regular file.
+
+    Returns
+    -------
+    LoadedRecipe
+        Paths in it have been checked to stay in the recipe's folder (they need not exist).
+
+    Raises
+    ------
+    RecipeError
+        With every problem found.
+    """
+    path = Path(path)
+    content = _read(path)
+    return _parse(content, str(path), path)
+
+
+def parse_recipe(text: str | bytes, file: str) -> LoadedRecipe:
+    """Read a recipe from memory; ``file`` is the name shown in problems.
+
+    Raises
+    ------
+    RecipeError
+        With every problem found.
+    """
+    return _parse(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, file, None)
+
+
+def resolve_path(loaded: LoadedRecipe, text: str, *keys: str | int) -> Path:
+    """Turn a path of a recipe into one that can be opened.
+
+    Parameters
+    ----------
+    loaded : LoadedRecipe
+        The recipe; a relative path starts at its folder (at the current one for a recipe from memory).
+    text : str
+        The path as written. Nothing is expanded.
+    keys : str or int
+        Where it is written, to be named if it is wrong: ``"references", "override", "DARKFILE"``.
+
+    Returns
+    -------
+    Path
+        Absolute, without '..'. It need not exist. Links in it are not followed, but where they lead was checked.
+
+    Raises
+    ------
+    RecipeError
+        If a relative path leaves the folder, by '..' or through a link, or if it needs expanding.
+    """
+    found = _leave_problem(text, loaded.path)
+    if found is not None:
+        where = loaded.where(*keys)
+        lines = loaded.text.split("\n")
+        source = lines[where.line - 1] if 0 < where.line <= len(lines) else ""
+        raise RecipeError((Problem(found.code, where, found.message, source, found.hint),))
+    folder = loaded.path.parent if loaded.path is not None else Path()
+    return Path(os.path.normpath(folder.absolute() / text))
+
+
+def _read(path: Path) -> bytes:
+    where = Where(str(path))
+    try:
+        # Without waiting: a FIFO would keep us for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        hint = "name the recipe's .toml file" if isinstance(error, FileNotFoundError) else ""
+        problem = Problem("R001", where, f"the recipe can't be read: {reason}", hint=hint)
+        raise RecipeError((problem,)) from None
+    with os.fdopen(descriptor, "rb") as stream:
+        mode = os.fstat(stream.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise RecipeError((Problem("R001", where, f"the recipe can't be read: it is {what}"),))
+        try:
+            return stream.read(MOST_BYTES + 1)
+        except OSError as error:
+            problem = Problem("R001", where, f"the recipe can't be read: {error.strerror}")
+            raise RecipeError((problem,)) from None
+
+
+def _parse(content: bytes, file: str, path: Path | None) -> LoadedRecipe:
+    text = _decode(content, file)
+    positions = scan(text)
+    if positions.excess is not None:
+        excess = positions.excess
+        hint = "a recipe is small: was another file meant?"
+        finding = Finding(excess.code, f"{excess.message}, which no recipe needs", hint)
+        raise RecipeError((_problem(finding, excess.offset, positions, file),))
+    try:
+        data = tomli.loads(text)
+    except (ValueError, RecursionError, OverflowError) as error:
+        found = explain_syntax(error, positions)
+        raise RecipeError(tuple(_problem(finding, offset, positions, file) for finding, offset in found)) from None
+    findings: list[Finding] = []
+    recipe: Recipe | None = None
+    try:
+        recipe = Recipe.model_validate(data)
+        findings += _path_findings(recipe, path)
+    except ValidationError as error:
+        findings += read_mistakes(error, data, MOST_PROBLEMS)
+        more = error.error_count() - MOST_PROBLEMS
+        if more > 0:
+            findings.append(Finding("R099", f"and about {more} more problems", "mend these first"))
+    if findings or recipe is None:
+        placed = sorted(((_offset(finding, positions), finding) for finding in findings), key=lambda pair: pair[0])
+        raise RecipeError(tuple(_problem(finding, offset, positions, file) for offset, finding in placed))
+    return LoadedRecipe(
+        recipe=recipe,
+        path=path,
+        file=file,
+        text=text,
+        sha256=hashlib.sha256(content).hexdigest(),
+        positions={key: positions.line_and_column(offset) for key, offset in positions.keys.items()},
+    )
+
+
+def _decode(content: bytes, file: str) -> str:
+    if len(content) > MOST_BYTES:
+        hint = "was another file meant?"
+        problem = Problem("R002", Where(file), "a recipe has at most 1 MiB, this file has more", hint=hint)
+        raise RecipeError((problem,))
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        problem = Problem("R003", Where(file, 1, 1), "the file is UTF-16, expected UTF-8", hint="save it as UTF-8")
+        raise RecipeError((problem,))
+    if content.startswith(b"\xef\xbb\xbf"):
+        hint = "save it as UTF-8 without BOM"
+        problem = Problem("R003", Where(file, 1, 1), "the file starts with a byte order mark", hint=hint)
+        raise RecipeError((problem,))
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8").replace("\r\n", "\n")
+        rest = content[error.start :].split(b"\n", 1)[0].decode("utf-8", "replace")
+        place = Positions(before).line_and_column(len(before))
+        source = (before.rsplit("\n", 1)[-1] + rest)[:LONGEST_LINE]
+        message = f"byte 0x{content[error.start]:02x} is not UTF-8"
+        raise RecipeError((Problem("R003", Where(file, *place), message, source, "save it as UTF-8"),)) from None
+    text = text.replace("\r\n", "\n")
+    positions = Positions(text)
+    if "\x00" in text:
+        finding = Finding("R003", "the file holds a NUL character, so it is not text", "was another file meant?")
+        raise RecipeError((_problem(finding, text.index("\x00"), positions, file),))
+    long = re.search(rf"[^\n]{{{LONGEST_LINE + 1}}}", text) if len(text) > LONGEST_LINE else None
+    if long is not None:
+        finding = Finding("R002", "a line has at most 65536 characters, this one has more", "was another file meant?")
+        raise RecipeError((_problem(finding, long.start(), positions, file),))
+    return text
+
+
+def _offset(finding: Finding, positions: Positions) -> int:
+    """Give the offset that a finding is about: the value, else the key, else the nearest table round it."""
+    path = finding.path
+    if not finding.of_key and path in positions.values:
+        return positions.values[path]
+    while path:
+        if path in positions.keys:
+            return positions.keys[path]
+        path = path[:-1]
+    return len(positions.text) if finding.code == "R099" else 0
+
+
+def _problem(finding: Finding, offset: int, positions: Positions, file: str) -> Problem:
+    if offset >= len(positions.text) and finding.code == "R099":
+        return Problem(finding.code, Where(file), finding.message, "", finding.hint)
+    line, column = positions.line_and_column(offset)
+    end = positions.text.find("\n", offset)
+    source = positions.text[offset - column + 1 : end if end >= 0 else len(positions.text)]
+    return Problem(finding.code, Where(file, line, column), finding.message, source, finding.hint)
+
+
+def _path_findings(recipe: Recipe, path: Path | None) -> list[Finding]:
+    archive = recipe.observations.archive
+    paths: dict[tuple[str, ...], str | None] = {("references", "cache"): recipe.references.cache}
+    if isinstance(archive, ArchiveFolder):
+        paths["observations", "archive", "folder"] = archive.folder
+    for keyword, file in recipe.references.override.items():
+        paths["references", "override", keyword] = file
+    found: list[Finding] = []
+    for keys, text in paths.items():
+        problem = _leave_problem(text, path) if text is not None else None
+        if problem is not None:
+            found.append(Finding(problem.code, problem.message, problem.hint, keys))
+    return found
+
+
+def _leave_problem(text: str, recipe_path: Path | None) -> Finding | None:
+    wrong = next(rules.path(text, {}), None)
+    if wrong is not None or text.startswith("/"):
+        return wrong
+    folder = (recipe_path.parent if recipe_path is not None else Path()).resolve()
+    try:
+        target = (folder / text).resolve()
+    except (OSError, RuntimeError) as error:
+        return Finding("R064", f"the path {text!r} can't be followed: {error}")
+    if target != folder and folder not in target.parents:
+        hint = "write the target as an absolute path if that is meant"
+        return Finding("R065", f"the path {text!r} leaves the recipe's folder through a link", hint)
+    return None
