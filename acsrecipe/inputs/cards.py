@@ -246,6 +246,17 @@ def keep_checksum(old: bytes, cards: list[bytes]) -> None:
     cards[at] = write_card("CHECKSUM", _encode((wanted - without) % 0xFFFFFFFF), like=cards[at])
 
 
+def renew_checksum(cards: list[bytes], data: bytes) -> None:
+    """Compute DATASUM and CHECKSUM anew for an HDU whose data changed; only cards that are there, in place."""
+    there = {keyword_of(card) for card in cards if has_value(card)}
+    total = ones_sum(data)
+    if "DATASUM" in there:
+        set_value(cards, "DATASUM", str(total))
+    if "CHECKSUM" in there:
+        set_value(cards, "CHECKSUM", "0" * 16)
+        set_value(cards, "CHECKSUM", _encode(-ones_sum(pack(cards), total) % 0xFFFFFFFF))
+
+
 def _encode(number: int) -> str:
     """Write a 32-bit number as the 16 letters and digits of a CHECKSUM (FITS standard 4.0, appendix J.2).
 

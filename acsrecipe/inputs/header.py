@@ -114,6 +114,21 @@ def read_headers(path: Path, *, complete: bool = True) -> tuple[HduHeader, ...]:
     return tuple(hdu.header for hdu in hdus)
 
 
+def read_whole(path: Path, most: int) -> bytes:
+    """Read all of a plain file of at most ``most`` bytes; raises ``PlanError`` I001, I002 or I006."""
+    descriptor, status = _open(path)
+    try:
+        if status.st_size > most:
+            msg = f"has {status.st_size} bytes, expected at most {most}"
+            raise PlanError(msg, where=str(path), code="I006")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(most)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    finally:
+        os.close(descriptor)
+
+
 def stage_edited(source: Path, target: Path, edits: Sequence[Edit]) -> str:
     """Copy a FITS file with edited header cards, every other byte as it was.
 
