@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 Value = bool | int | float | str | None
 """The value of a header card; ``None`` is a card without a value."""
@@ -102,11 +103,11 @@ class Association:
 class Observed:
     """Something noticed while looking at the inputs; the plan turns it into a finding.
 
-    ``severity`` is ``"error"`` (the plan can't be run), ``"warning"`` or ``"note"``.
+    A ``severity`` of ``"error"`` means that the plan can't be run.
     """
 
     code: str
-    severity: str
+    severity: Literal["error", "warning", "note"]
     message: str
     file: str = ""
     hint: str = ""

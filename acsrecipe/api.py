@@ -1,0 +1,273 @@
+"""The road in Python: a recipe, the plan of it, the run of that plan.
+
+>>> import os
+>>> from acsrecipe import Environment, build_plan, load_recipe, run_plan
+>>> recipe = load_recipe("demo/recipe.toml")                           # doctest: +SKIP
+>>> plan = build_plan(recipe, environment=Environment.of(os.environ))  # doctest: +SKIP
+>>> run_plan(plan, recipe, "demo-run").products                        # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from acsrecipe.environment import Environment
+from acsrecipe.errors import PlanError
+from acsrecipe.inputs.model import Context, Exposure, FileIdentity, Inventory, Observed, ReferenceChoice, Value
+from acsrecipe.plan.model import EngineAbility, Plan
+from acsrecipe.recipe.model import ArchiveFolder
+from acsrecipe.recipe.toml import LoadedRecipe, resolve_path
+from acsrecipe.recipe.toml import load_recipe as _load_recipe
+from acsrecipe.run.execute import Observer, RunOptions, RunResult
+from acsrecipe.run.execute import run_plan as _run_plan
+
+PACKAGES = ("acsrecipe", "astropy", "crds", "matplotlib", "numba", "numpy", "stwcs")
+"""Packages that touch data or decide on references; the log records their versions."""
+
+PCTETAB_NAME = "Par/Serial PixelCTE 2023"
+
+
+def load_recipe(path: str | Path) -> LoadedRecipe:
+    """Read and check a recipe.
+
+    Raises
+    ------
+    RecipeError
+        With every problem found.
+    """
+    return _load_recipe(Path(path))
+
+
+def build_plan(recipe: LoadedRecipe, *, environment: Environment | None = None, engine: str | None = None) -> Plan:
+    """Look at what exists and say what a recipe would do; writes nothing.
+
+    Parameters
+    ----------
+    recipe : LoadedRecipe
+    environment : Environment, optional
+        ``Environment.of(os.environ)`` for the CRDS cache, the CRDS server and PATH of the shell.
+    engine : str, optional
+        ``calacs``, ``embedded`` or ``auto``, instead of the recipe's.
+
+    Returns
+    -------
+    Plan
+        Look at ``plan.findings`` and ``plan.runnable``.
+
+    Raises
+    ------
+    PlanError
+        The inputs are not there, or not what they should be.
+    ArchiveError
+        The archive or the CRDS cache can't be used.
+    """
+    from acsrecipe.plan.build import build_plan as build
+
+    environment = environment or Environment()
+    return build(recipe, look(recipe, environment), _abilities(environment), engine=engine)
+
+
+def run_plan(
+    plan: Plan,
+    recipe: LoadedRecipe,
+    output: str | Path,
+    *,
+    environment: Environment | None = None,
+    jobs: int | None = None,
+    observe: Observer | None = None,
+    stop: threading.Event | None = None,
+    command_line: Sequence[str] = (),
+) -> RunResult:
+    """Do what a plan says, into a folder.
+
+    Parameters
+    ----------
+    plan : Plan
+    recipe : LoadedRecipe
+        The recipe that the plan is of: its paths start in that recipe's folder.
+    output : str or Path
+        Gets ``products/``, ``plots/``, ``logs/``, ``plan.json`` and ``provenance.jsonl``.
+    environment : Environment, optional
+    jobs : int, optional
+        Tasks at once; as many as there are processors if not given.
+    observe : callable, optional
+        Hears of every event.
+    stop : threading.Event, optional
+        Set it to interrupt.
+    command_line : sequence of str
+        For the log.
+
+    Raises
+    ------
+    PlanError, OutputError, LockedError, IntegrityError, InterruptedRunError
+        See :func:`acsrecipe.run.execute.run_plan`. A task that fails raises nothing: see ``RunResult.failed``.
+    """
+    environment = environment or Environment.of(os.environ)
+    processors = os.cpu_count() or 1
+    calibrations = sum(task.kind == "calibrate" for task in plan.tasks)
+    jobs = jobs or processors
+    threads = recipe.recipe.calibrate.threads or max(1, processors // max(1, min(jobs, calibrations)))
+    options = RunOptions(
+        base=base_folder(recipe),
+        output=Path(output),
+        jobs=jobs,
+        threads=threads,
+        environment=environment.passed_on or {},
+        search_path=environment.search_path,
+        command_line=command_line,
+        versions=versions(),
+    )
+    return _run_plan(plan, options, observe=observe, stop=stop)
+
+
+def look(recipe: LoadedRecipe, environment: Environment) -> Inventory:
+    """Find out what exists and bears on a recipe: exposures, associations, context, references. Only reads."""
+    from acsrecipe.inputs.archive import LocalFolder
+    from acsrecipe.inputs.survey import survey
+    from acsrecipe.plan.changes import override_headers
+
+    asked = recipe.recipe
+    archive = asked.observations.archive
+    if not isinstance(archive, ArchiveFolder):
+        msg = 'archive = "mast" is not available yet; this version reads exposures from a folder'
+        raise PlanError(
+            msg,
+            where=recipe.where("observations", "archive"),
+            hint='download RAW, ASN and SPT files, and write archive = { folder = "data" }',
+            code="P010",
+        )
+    base = base_folder(recipe)
+    folder = resolve_path(recipe, archive.folder)
+    found = survey(
+        LocalFolder(folder, shown_as=_shown(folder, base)),
+        asked.observations.ids,
+        keep=asked.association.keep,
+        drop=asked.association.drop,
+        threads=os.cpu_count() or 1,
+    )
+    headers, _ = override_headers(recipe, found.exposures)
+    context, references, observed = _choose_references(
+        recipe, environment, {root: header.merged() for root, header in headers.items()}, base
+    )
+    custom = {
+        keyword: _identify_custom(resolve_path(recipe, path), base, recipe, keyword)
+        for keyword, path in asked.references.override.items()
+    }
+    inventory = Inventory(
+        exposures=found.exposures,
+        associations=found.associations,
+        context=context,
+        references=references,
+        custom=custom,
+        observed=(*found.observed, *observed),
+    )
+    generation = _check_generation(inventory, base) if _corrects_charge_transfer(recipe, found.exposures) else ()
+    return replace(inventory, observed=(*inventory.observed, *generation))
+
+
+def base_folder(recipe: LoadedRecipe) -> Path:
+    """Give the folder that a recipe's relative paths start in: its own."""
+    return recipe.path.resolve().parent if recipe.path else Path()
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of Python, the system and the packages that touch data."""
+    found = {"python": platform.python_version(), "system": platform.platform()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _abilities(environment: Environment) -> tuple[EngineAbility, ...]:
+    from acsrecipe.engines.catalogue import abilities
+
+    return abilities(environment.search_path)
+
+
+def _shown(path: Path, base: Path) -> str:
+    """Write a path as plans show it: relative to the recipe's folder where it lies below, else absolute."""
+    resolved = path.resolve()
+    return str(resolved.relative_to(base)) if resolved.is_relative_to(base) else str(resolved)
+
+
+def _choose_references(
+    recipe: LoadedRecipe, environment: Environment, headers: Mapping[str, Mapping[str, Value]], base: Path
+) -> tuple[Context, dict[str, dict[str, ReferenceChoice]], tuple[Observed, ...]]:
+    from acsrecipe.inputs.references import CrdsSettings, open_rules
+
+    asked = recipe.recipe.references
+    cache = str(resolve_path(recipe, asked.cache)) if asked.cache else environment.crds_path
+    if not cache:
+        msg = "no CRDS cache is named"
+        raise PlanError(
+            msg,
+            where=recipe.where("references"),
+            hint='write cache = "crds" under [references], or set CRDS_PATH',
+            code="P205",
+        )
+    rules = open_rules(CrdsSettings(cache=cache, server=asked.server or environment.crds_server or None), asked.context)
+    chosen: dict[str, dict[str, ReferenceChoice]] = {}
+    for rootname, header in headers.items():
+        chosen[rootname] = {
+            keyword: replace(choice, file=_relative(choice.file, base)) if choice.file else choice
+            for keyword, choice in rules.choose(header).items()
+        }
+    context = replace(rules.context, cache=_shown(Path(rules.context.cache), base))
+    return context, chosen, rules.observed
+
+
+def _relative(file: FileIdentity, base: Path) -> FileIdentity:
+    return replace(file, path=_shown(Path(file.path), base))
+
+
+def _identify_custom(path: Path, base: Path, recipe: LoadedRecipe, keyword: str) -> FileIdentity:
+    from acsrecipe.files import sha256_file
+    from acsrecipe.inputs.header import read_headers
+
+    where = recipe.where("references", "override", keyword)
+    if not path.is_file():
+        msg = f"{keyword}: there is no file {path}"
+        raise PlanError(msg, where=where, code="P206")
+    read_headers(path)
+    return FileIdentity(path=_shown(path, base), size=path.stat().st_size, sha256=sha256_file(path))
+
+
+def _corrects_charge_transfer(recipe: LoadedRecipe, exposures: Sequence[Exposure]) -> bool:
+    wanted = recipe.recipe.switches.get("PCTECORR")
+    return wanted == "PERFORM" or (
+        wanted is None and any(str(one.primary.get("PCTECORR")).upper() == "PERFORM" for one in exposures)
+    )
+
+
+def _check_generation(inventory: Inventory, base: Path) -> tuple[Observed, ...]:
+    """Find PCTETABs of a generation that no engine of today takes (calacs since 10.4)."""
+    from acsrecipe.inputs.header import read_headers
+
+    tables = {
+        file.path
+        for choices in inventory.references.values()
+        if (choice := choices.get("PCTETAB")) and (file := inventory.custom.get("PCTETAB") or choice.file)
+    }
+    found = []
+    for path in sorted(tables):
+        name = read_headers(base / path)[0].cards.get("CTE_NAME")
+        if str(name).strip() != PCTETAB_NAME:
+            found.append(
+                Observed(
+                    code="P207",
+                    severity="error",
+                    message=f"this PCTETAB is of CTE_NAME {name!r}; calacs since 10.4 takes {PCTETAB_NAME!r} only",
+                    file=path,
+                    hint='choose a newer context, or PCTECORR = "OMIT"',
+                )
+            )
+    return tuple(found)

@@ -1,0 +1,175 @@
+"""From a recipe and what exists to a plan: pure, without files, clock or environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from acsrecipe.errors import PlanError
+from acsrecipe.inputs.association import filter_members
+from acsrecipe.inputs.model import Association, Inventory, Observed
+from acsrecipe.plan.changes import Headers, apply_references, override_headers
+from acsrecipe.plan.checks import check_engine, check_files, check_groups, check_headers, check_references
+from acsrecipe.plan.model import (
+    AssociationChange,
+    ContextUsed,
+    EngineAbility,
+    EngineUsed,
+    Finding,
+    MemberRow,
+    Plan,
+)
+from acsrecipe.plan.tasks import build_tasks, describe_row, group_exposures
+from acsrecipe.recipe.model import Recipe
+from acsrecipe.recipe.toml import LoadedRecipe
+
+SEVERITIES = ("error", "warning", "note")
+
+
+def build_plan(
+    loaded: LoadedRecipe, inventory: Inventory, engines: Sequence[EngineAbility], *, engine: str | None = None
+) -> Plan:
+    """Compare what is with what should be.
+
+    Parameters
+    ----------
+    loaded : LoadedRecipe
+        The recipe, and where each key stands in it.
+    inventory : Inventory
+        What exists, with references chosen on the headers that :func:`override_headers` gives.
+    engines : sequence of EngineAbility
+        The engines that there are, in the order of preference for ``auto``.
+    engine : str, optional
+        Stands above the recipe's ``[calibrate] engine``.
+
+    Returns
+    -------
+    Plan
+        Whole, even where it can't be run: then it has findings of severity ``error``.
+    """
+    recipe = loaded.recipe
+    findings = [_finding(one) for one in inventory.observed]
+    changes = tuple(_filter(recipe, association) for association in inventory.associations)
+    dropped = {row.memname.lower() for change in changes for row in change.dropped}
+    kept = {row.memname.lower() for change in changes for row in change.kept}
+    inventory = _without(inventory, dropped - kept)
+    headers, overridden = override_headers(loaded, inventory.exposures)
+    findings += overridden
+    groups = group_exposures(inventory.exposures, changes)
+    combined = {one.rootname for group in groups if group.product for one in group.exposures}
+    for exposure in inventory.exposures:
+        header = headers[exposure.rootname]
+        findings += apply_references(loaded, inventory, exposure, header)
+        findings += check_headers(exposure, header)
+        findings += check_references(exposure, header, combined=exposure.rootname in combined)
+    chosen, why = _choose_engine(engine or recipe.calibrate.engine, engine is not None, engines)
+    findings += check_engine(chosen, groups, headers, engines)
+    findings += check_groups(groups, headers)
+    tasks = build_tasks(recipe, inventory, headers, changes, f"{chosen.name} {chosen.version}".strip())
+    findings += check_files(tasks, inventory)
+    findings += _remarks(changes, inventory)
+    return Plan(
+        recipe=recipe.name,
+        recipe_file=loaded.file.rsplit("/", 1)[-1],
+        recipe_sha256=loaded.sha256,
+        context=_context(inventory),
+        engine=EngineUsed(name=chosen.name, version=chosen.version, why=why),
+        association_changes=changes,
+        header_changes=tuple(change for one in _ordered(inventory, headers) for change in one.changes),
+        reference_changes=tuple(change for one in _ordered(inventory, headers) for change in one.references),
+        tasks=tasks,
+        products=tuple(output for task in tasks for output in task.outputs if output.folder in ("products", "plots")),
+        findings=tuple(sorted(dict.fromkeys(findings), key=lambda one: SEVERITIES.index(one.severity))),
+    )
+
+
+def _ordered(inventory: Inventory, headers: dict[str, Headers]) -> list[Headers]:
+    return [headers[exposure.rootname] for exposure in inventory.exposures]
+
+
+def _filter(recipe: Recipe, association: Association) -> AssociationChange:
+    kept, dropped = filter_members(association, recipe.association.keep, recipe.association.drop)
+    rows: list[MemberRow] = [describe_row(member, why) for member, why in dropped]
+    return AssociationChange(
+        association=association.rootname,
+        file=association.file.path,
+        kept=tuple(describe_row(member) for member in kept),
+        dropped=tuple(rows),
+    )
+
+
+def _without(inventory: Inventory, rootnames: set[str]) -> Inventory:
+    """Leave out exposures that the filter drops from every association they are in."""
+    exposures = tuple(one for one in inventory.exposures if one.rootname not in rootnames)
+    if inventory.exposures and not exposures:
+        msg = "the association filter drops every exposure"
+        raise PlanError(
+            msg,
+            where="[association]",
+            hint="look at keep and drop: `acsrecipe plan` lists MEMTYPE and MEMNAME of each row",
+            code="P401",
+        )
+    return Inventory(
+        exposures=exposures,
+        associations=inventory.associations,
+        context=inventory.context,
+        references=inventory.references,
+        custom=inventory.custom,
+        observed=inventory.observed,
+    )
+
+
+def _choose_engine(asked: str, by_hand: bool, engines: Sequence[EngineAbility]) -> tuple[EngineAbility, str]:
+    if asked != "auto":
+        found = next((one for one in engines if one.name == asked), None)
+        if found is None:
+            known = ", ".join(one.name for one in engines)
+            msg = f"there is no engine {asked!r}; there are: {known}"
+            raise PlanError(msg, code="P300")
+        return found, "asked for on the command line" if by_hand else "the recipe asks for it"
+    here = next((one for one in engines if one.available), engines[-1])
+    absent = [f"{one.name} is not here ({one.detail})" for one in engines if not one.available]
+    return here, "auto: " + (f"{here.name} is installed" if not absent else "; ".join(absent))
+
+
+def _context(inventory: Inventory) -> ContextUsed | None:
+    context = inventory.context
+    if context is None:
+        return None
+    return ContextUsed(
+        name=context.name,
+        asked=context.asked,
+        source=context.source,
+        server=context.server,
+        cache=context.cache,
+        synced=context.synced,
+        mappings=dict(context.mappings),
+    )
+
+
+def _finding(one: Observed) -> Finding:
+    return Finding(code=one.code, severity=one.severity, message=one.message, where=one.file, hint=one.hint)
+
+
+def _remarks(changes: Sequence[AssociationChange], inventory: Inventory) -> list[Finding]:
+    remarks = []
+    for change in changes:
+        drizzled = [row.memname for row in change.kept if row.memtype.upper() == "PROD-DTH"]
+        if drizzled:
+            remarks.append(
+                Finding(
+                    code="P403",
+                    severity="note",
+                    message=f"{', '.join(drizzled)} stays in {change.association} as PROD-DTH, but nothing is drizzled",
+                    where=change.file,
+                    hint='keep = { MEMTYPE = ["EXP-DTH"] } drops it',
+                )
+            )
+    if inventory.context and not inventory.context.server:
+        remarks.append(
+            Finding(
+                code="P204",
+                severity="note",
+                message=f"no CRDS server was asked; {inventory.context.name} comes from {inventory.context.source}",
+            )
+        )
+    return remarks

@@ -1,0 +1,280 @@
+"""Which tasks a plan has: what each reads and makes, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from acsrecipe.inputs.model import Association, Exposure, Inventory, Value
+from acsrecipe.plan.changes import Headers
+from acsrecipe.plan.model import (
+    AssociationChange,
+    MemberRow,
+    Output,
+    PlannedFile,
+    PlannedReference,
+    Scalar,
+    Task,
+    fingerprint,
+)
+from acsrecipe.plan.needs import bare_name, is_named, is_performed, optional_references, required_references
+from acsrecipe.recipe.model import PostStep, Recipe
+
+BLOCK = 2880
+PIXEL_BYTES = 4 + 4 + 2
+"""SCI float32, ERR float32, DQ int16."""
+
+WCS_REFERENCES = ("IDCTAB", "NPOLFILE", "D2IMFILE")
+WRITERS = ("updatewcs",)
+"""Post-steps that change the calibrated exposures themselves."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Exposures that calacs calibrates in one go: a single one, or a CR-SPLIT or RPT-OBS set.
+
+    ``product`` is the rootname of the combined product, empty for a single exposure.
+    """
+
+    exposures: tuple[Exposure, ...]
+    association: AssociationChange | None = None
+    product: str = ""
+    kind: str = "DTH"
+
+    @property
+    def name(self) -> str:
+        """The rootname that its task goes by."""
+        return self.product or self.exposures[0].rootname
+
+
+def group_exposures(exposures: Sequence[Exposure], associations: Sequence[AssociationChange]) -> tuple[Group, ...]:
+    """Sort exposures into what is calibrated together.
+
+    An EXP-DTH exposure, or one without association, stands alone; EXP-CRn and EXP-RPn rows with their
+    PROD row form a group (calacs's ``acstable.c``: one position each). Without the PROD row there is no
+    name for a combined product, and each exposure stands alone.
+    """
+    by_root = {exposure.rootname: exposure for exposure in exposures}
+    groups: list[Group] = []
+    grouped: set[str] = set()
+    for change in associations:
+        rows = [(row, _position(row.memtype)) for row in change.kept]
+        for product, position in rows:
+            if not product.memtype.upper().startswith("PROD") or position[0] not in ("CR", "RP"):
+                continue
+            members = [
+                by_root[row.memname.lower()]
+                for row, where in rows
+                if where == position and row.memtype.upper().startswith("EXP") and row.memname.lower() in by_root
+            ]
+            if members:
+                grouped |= {exposure.rootname for exposure in members}
+                kind = {"CR": "CR", "RP": "RPT"}[position[0]]
+                groups.append(Group(tuple(members), change, product.memname.lower(), kind))
+    singles = [Group((exposure,)) for exposure in exposures if exposure.rootname not in grouped]
+    order = {exposure.rootname: number for number, exposure in enumerate(exposures)}
+    return tuple(sorted([*groups, *singles], key=lambda group: order[group.exposures[0].rootname]))
+
+
+def _position(memtype: str) -> tuple[str, str]:
+    """Split EXP-CR1, PROD-RPT or EXP_CRJ2 into the kind of its group (CR, RP, DT) and its number."""
+    tail = memtype.upper().replace("_", "-").partition("-")[2]
+    return tail[:2], "".join(letter for letter in tail if letter.isdigit())
+
+
+def build_tasks(
+    recipe: Recipe,
+    inventory: Inventory,
+    headers: Mapping[str, Headers],
+    changes: Sequence[AssociationChange],
+    engine: str,
+) -> tuple[Task, ...]:
+    """List the tasks in an order in which they can be done, each with its fingerprint."""
+    associations = {association.rootname: association for association in inventory.associations}
+    steps = _in_order(recipe.post)
+    groups = group_exposures(inventory.exposures, changes)
+    tasks = [_association_task(change, associations[change.association]) for change in changes]
+    last: dict[str, str] = {}
+    for group in groups:
+        task = _calibration_task(group, inventory, headers, associations, engine, rewritten=_is_rewritten(steps))
+        tasks.append(task)
+        last.update((exposure.rootname, task.id) for exposure in group.exposures)
+    for number, step in enumerate(steps):
+        rewritten_later = _is_rewritten(steps[number + 1 :])
+        for exposure in inventory.exposures:
+            header = headers[exposure.rootname]
+            task = _step_task(step, exposure, header, inventory, last[exposure.rootname], rewritten=rewritten_later)
+            tasks.append(task)
+            if step.step in WRITERS:
+                last[exposure.rootname] = task.id
+    return _with_fingerprints(tasks)
+
+
+def _is_rewritten(steps: Sequence[PostStep]) -> bool:
+    return any(step.step in WRITERS for step in steps)
+
+
+def _in_order(steps: Sequence[PostStep]) -> list[PostStep]:
+    """Keep the recipe's order, but let a step wait for those in its ``after`` (checked free of cycles)."""
+    waiting, ready = list(steps), list[PostStep]()
+    while waiting:
+        done = {step.step for step in ready}
+        step = next((one for one in waiting if set(one.after) <= done), waiting[0])
+        waiting.remove(step)
+        ready.append(step)
+    return ready
+
+
+def _association_task(change: AssociationChange, association: Association) -> Task:
+    rows = [row.row for row in change.kept]
+    return Task(
+        id=f"association/{change.association}",
+        kind="association",
+        exposures=tuple(row.memname.lower() for row in change.kept if row.memtype.upper().startswith("EXP")),
+        inputs=(_planned("ASN", association.file),),
+        outputs=(Output(name=f"{change.association}_asn.fits", folder="products", size=association.file.size),),
+        parameters={"rows": rows},
+    )
+
+
+def _calibration_task(
+    group: Group,
+    inventory: Inventory,
+    headers: Mapping[str, Headers],
+    associations: Mapping[str, Association],
+    engine: str,
+    *,
+    rewritten: bool,
+) -> Task:
+    inputs: list[PlannedFile] = []
+    outputs: list[Output] = []
+    edits: dict[str, tuple[tuple[str, str, Scalar], ...]] = {}
+    parameters: dict[str, Any] = {"group": group.kind}
+    if group.association is not None:
+        association = associations[group.association.association]
+        inputs.append(_planned("ASN", association.file))
+        position = _position(next(r.memtype for r in group.association.kept if r.memname.lower() == group.product))
+        parameters["rows"] = [row.row for row in group.association.kept if _position(row.memtype) == position]
+        parameters["association"] = group.association.association
+    corrected = False
+    for exposure in group.exposures:
+        header = headers[exposure.rootname]
+        inputs.append(_planned("RAW", exposure.raw))
+        if exposure.spt is not None:
+            inputs.append(_planned("SPT", exposure.spt))
+        name = exposure.raw.path.rsplit("/", 1)[-1]
+        edits[name] = tuple(
+            [(change.hdu, change.keyword, change.new) for change in header.changes]
+            + [("PRIMARY", change.keyword, change.new) for change in header.references]
+        )
+        folder = "" if rewritten else "products"
+        corrected = is_performed(header.primary, "PCTECORR")
+        outputs += [
+            _calibrated(f"{exposure.rootname}_{suffix}.fits", exposure, folder)
+            for suffix in calibrated_suffixes(header.primary)
+        ]
+    if group.product:
+        combined = {"CR": ("crj", "crc"), "RPT": ("sfl", "sfl")}[group.kind]
+        outputs.append(_calibrated(f"{group.product}_{combined[0]}.fits", group.exposures[0], "products"))
+        if corrected and combined[1] != combined[0]:
+            outputs.append(_calibrated(f"{group.product}_{combined[1]}.fits", group.exposures[0], "products"))
+    return Task(
+        id=f"calibrate/{group.name}",
+        kind="calibrate",
+        exposures=tuple(exposure.rootname for exposure in group.exposures),
+        inputs=tuple(inputs),
+        references=_references(group, inventory, headers),
+        outputs=tuple(outputs),
+        engine=engine,
+        parameters=parameters,
+        edits=edits,
+    )
+
+
+def calibrated_suffixes(primary: Mapping[str, Value]) -> tuple[str, ...]:
+    """Say which calibrated files an exposure gives: ``flt``, and ``flc`` where its charge transfer is corrected."""
+    return ("flt", "flc") if is_performed(primary, "PCTECORR") else ("flt",)
+
+
+def _references(group: Group, inventory: Inventory, headers: Mapping[str, Headers]) -> tuple[PlannedReference, ...]:
+    found: dict[tuple[str, str], PlannedReference] = {}
+    for exposure in group.exposures:
+        header = headers[exposure.rootname].primary
+        keywords = [*required_references(header, combined=bool(group.product)), *optional_references(header)]
+        for reference in _planned_references(exposure, header, inventory, keywords):
+            found[reference.keyword, reference.name] = reference
+    return tuple(found[key] for key in sorted(found))
+
+
+def _planned_references(
+    exposure: Exposure, header: Mapping[str, Value], inventory: Inventory, keywords: Iterable[str]
+) -> Iterable[PlannedReference]:
+    for keyword in keywords:
+        if not is_named(header.get(keyword)):
+            continue
+        name = bare_name(header[keyword])
+        file = inventory.custom.get(keyword)
+        if file is None:
+            choice = inventory.references.get(exposure.rootname, {}).get(keyword)
+            file = choice.file if choice is not None and choice.name.lower() == name.lower() else None
+        yield PlannedReference(
+            keyword=keyword,
+            name=name,
+            path=file.path if file else "",
+            size=file.size if file else 0,
+            sha256=file.sha256 if file else "",
+            sha1=file.sha1 if file else "",
+        )
+
+
+def _step_task(
+    step: PostStep, exposure: Exposure, header: Headers, inventory: Inventory, before: str, *, rewritten: bool
+) -> Task:
+    calibrated = [f"{exposure.rootname}_{suffix}.fits" for suffix in calibrated_suffixes(header.primary)]
+    parameters = step.model_dump(mode="json", exclude={"step", "after"})
+    common = {"id": f"{step.step}/{exposure.rootname}", "kind": step.step, "exposures": (exposure.rootname,)}
+    if step.step in WRITERS:
+        folder = "" if rewritten else "products"
+        return Task(
+            **common,
+            after=(before,),
+            parameters={**parameters, "files": calibrated},
+            references=tuple(_planned_references(exposure, header.primary, inventory, WCS_REFERENCES)),
+            outputs=tuple(_calibrated(name, exposure, folder) for name in calibrated),
+        )
+    return Task(
+        **common,
+        after=(before,),
+        parameters={**parameters, "files": calibrated},
+        inputs=(_planned("RAW", exposure.raw),),
+        outputs=(Output(name=f"{exposure.rootname}_compare.png", folder="plots", size=0),),
+    )
+
+
+def _calibrated(name: str, exposure: Exposure, folder: Any) -> Output:
+    """Estimate a calibrated file: SCI, ERR and DQ of each chip, at the size of the RAW (an upper bound)."""
+    size, hdus = BLOCK * 10, []
+    for number, science in enumerate(exposure.science(), 1):
+        pixels = int(science.cards.get("NAXIS1") or 0) * int(science.cards.get("NAXIS2") or 0)
+        size += pixels * PIXEL_BYTES + 3 * 2 * BLOCK
+        hdus += [f"{extension},{number}" for extension in ("SCI", "ERR", "DQ")]
+    return Output(name=name, folder=folder, size=size, hdus=tuple(hdus))
+
+
+def _planned(role: str, file: Any) -> PlannedFile:
+    return PlannedFile(role=role, path=file.path, size=file.size, sha256=file.sha256, sha1=file.sha1)
+
+
+def _with_fingerprints(tasks: Iterable[Task]) -> tuple[Task, ...]:
+    done: dict[str, str] = {}
+    result = []
+    for task in tasks:
+        done[task.id] = fingerprint(task, done)
+        result.append(task.model_copy(update={"fingerprint": done[task.id]}))
+    return tuple(result)
+
+
+def describe_row(row: Any, why: str = "") -> MemberRow:
+    """Turn a member of an association into a row of the plan."""
+    return MemberRow(row=row.row, memname=row.memname, memtype=row.memtype, memprsnt=row.memprsnt, why=why)

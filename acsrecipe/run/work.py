@@ -1,0 +1,203 @@
+"""Doing one task in its attempt folder: stage, work, prove, hash. Runs inside a worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from acsrecipe.errors import EngineError, IntegrityError, OutputError
+from acsrecipe.files import sha256_file
+from acsrecipe.plan.model import Outcome, PlannedFile, Task
+
+REFERENCES = "ref"
+"""Sub-folder of an attempt that holds its references; calacs gets it as a relative ``jref=ref/``."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker needs to do a task: plain data that can be pickled.
+
+    Attributes
+    ----------
+    task : Task
+    folder : Path
+        The attempt's own, empty folder.
+    base : Path
+        What relative paths of the plan are relative to: the recipe's folder.
+    upstream : mapping
+        Where files that earlier tasks made lie, by name.
+    engine : str
+        Name of the engine, for calibrations.
+    search_path : str
+        Where external programs are looked for.
+    threads : int
+        Processors that the task may use.
+    deadline : float or None
+        Seconds that it may take.
+    """
+
+    task: Task
+    folder: Path
+    base: Path
+    upstream: Mapping[str, Path] = field(default_factory=dict)
+    engine: str = ""
+    search_path: str = ""
+    threads: int = 1
+    deadline: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a job: the files that went in and came out, and what the engine or step said."""
+
+    inputs: tuple[dict[str, Any], ...]
+    references: tuple[dict[str, Any], ...]
+    outputs: tuple[dict[str, Any], ...]
+    outcome: Outcome
+
+
+def perform(job: Job, report: Callable[[str], None]) -> Result:
+    """Do a task in its folder.
+
+    Raises
+    ------
+    IntegrityError
+        An input is no longer what the plan saw.
+    EngineError, StepError
+        The work failed, or its success could not be proven.
+    OutputError
+        The disk did not take it.
+    """
+    report("staging")
+    inputs = tuple(_stage(job, file) for file in job.task.inputs) + _stage_upstream(job)
+    references = _stage_references(job)
+    match job.task.kind:
+        case "association":
+            outcome = Outcome()
+        case "calibrate":
+            from acsrecipe.engines.catalogue import get_engine
+
+            engine = get_engine(job.engine, job.search_path)
+            outcome = engine.calibrate(job.task, job.folder, threads=job.threads, deadline=job.deadline, report=report)
+        case kind:
+            from acsrecipe.steps.catalogue import get_step
+
+            outcome = get_step(kind).run(job.task, job.folder, deadline=job.deadline, report=report)
+    report("checking")
+    return Result(inputs, references, _collect(job), outcome)
+
+
+def _stage(job: Job, file: PlannedFile) -> dict[str, Any]:
+    """Bring one delivered file into the attempt folder, edited on the way; never a link to what is edited."""
+    from acsrecipe.files import copy_file
+    from acsrecipe.inputs.association import write_filtered
+    from acsrecipe.inputs.header import stage_edited
+
+    source = job.base / file.path
+    name = source.name
+    target = job.folder / name
+    rows = job.task.parameters.get("rows")
+    edits = job.task.edits.get(name, ())
+    if file.role == "ASN" and rows is not None:
+        found = sha256_file(source)
+        target = job.folder / _staged_name(job.task, name)
+        write_filtered(source, target, rows)
+    elif edits:
+        found = stage_edited(source, target, edits)
+    elif job.task.kind == "calibrate":
+        found = copy_file(source, target)
+    else:
+        found = sha256_file(source)
+        target.symlink_to(source.resolve())
+    if file.sha256 and found != file.sha256:
+        msg = f"changed since the plan was made: its sha256 is {found[:12]}..., the plan saw {file.sha256[:12]}..."
+        raise IntegrityError(
+            msg,
+            where=file.path,
+            hint="make the plan again and look at it before running",
+            code="W001",
+        )
+    staged = {"sha256_staged": sha256_file(target)} if edits or (file.role == "ASN" and rows is not None) else {}
+    return {"role": file.role, "path": file.path, "sha256": found, **staged}
+
+
+def _staged_name(task: Task, name: str) -> str:
+    """Name the staged association: an association task's own output name, else as delivered."""
+    return task.outputs[0].name if task.kind == "association" else name
+
+
+def _stage_upstream(job: Job) -> tuple[dict[str, Any], ...]:
+    """Bring in what earlier tasks made: a copy for a step that changes it, else a link to read through."""
+    from acsrecipe.files import copy_file
+
+    made = {output.name for output in job.task.outputs}
+    staged = []
+    for name in job.task.parameters.get("files", ()):
+        source = job.upstream[name]
+        if name in made:
+            found = copy_file(source, job.folder / name)
+        else:
+            found = sha256_file(source)
+            (job.folder / name).symlink_to(source.resolve())
+        staged.append({"role": "product", "path": name, "sha256": found})
+    return tuple(staged)
+
+
+def _stage_references(job: Job) -> tuple[dict[str, Any], ...]:
+    """Link references under their bare names; what is there must be what the plan saw."""
+    folder = job.folder / REFERENCES
+    folder.mkdir()
+    staged = {}
+    for reference in job.task.references:
+        source = (job.base / reference.path).resolve()
+        if not source.is_file():
+            msg = f"{reference.keyword} {reference.name} is no longer there"
+            raise EngineError(msg, where=str(source), code="W002")
+        stat = source.stat()
+        digest = _hash_once(str(source), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if reference.sha256 and digest != reference.sha256:
+            msg = (
+                f"{reference.keyword} changed since the plan was made: its sha256 is {digest[:12]}..., "
+                f"the plan saw {reference.sha256[:12]}..."
+            )
+            raise IntegrityError(
+                msg,
+                where=reference.path,
+                hint="make the plan again and look at it before running",
+                code="W001",
+            )
+        link = folder / reference.name
+        if not link.is_symlink():
+            link.symlink_to(source)
+        staged[reference.keyword] = {
+            "keyword": reference.keyword,
+            "name": reference.name,
+            "path": reference.path,
+            "sha256": digest,
+        }
+    return tuple(staged.values())
+
+
+@lru_cache(maxsize=4096)
+def _hash_once(path: str, inode: int, size: int, mtime: int) -> str:
+    """Hash a reference once a process, as long as inode, size and time of change stay."""
+    return sha256_file(Path(path))
+
+
+def _collect(job: Job) -> tuple[dict[str, Any], ...]:
+    found = []
+    for output in job.task.outputs:
+        path = job.folder / output.name
+        if not path.is_file() or path.is_symlink():
+            msg = f"{output.name} was not made"
+            raise OutputError(msg, where=job.task.id, hint="look at the trailer in the log", code="W003")
+        found.append(_describe(path, output.folder))
+    found += [_describe(path, "logs") for path in sorted(job.folder.glob("*.tra"))]
+    return tuple(found)
+
+
+def _describe(path: Path, folder: str) -> dict[str, Any]:
+    return {"name": path.name, "folder": folder, "size": path.stat().st_size, "sha256": sha256_file(path)}
