@@ -76,6 +76,6 @@ def _agrees(products: Path, truth: Path) -> bool:
         table.add_column(column, justify="left" if column in ("product", "") else "right")
     for one in verdicts:
         verdict = "agrees" if one.agrees else "DOES NOT AGREE"
-        table.add_row(one.product, f"{one.pixels}", f"{one.mean:+.3f}", f"{one.std:.3f}", verdict)
+        table.add_row(f"{one.rootname}_{one.product}", f"{one.n_pixels}", f"{one.mean:+.3f}", f"{one.std:.3f}", verdict)
     stdout().print(table)
     return bool(verdicts) and all(verdict.agrees for verdict in verdicts)
