@@ -1,0 +1,234 @@
+"""FITS files as the engine needs them: where each HDU is, its cards, its pixels as a view of the mapped file.
+
+Only what ACS files use: images of two axes, or of none with NPIX1, NPIX2 and PIXVALUE standing for a
+constant image, and binary tables of fixed-size columns. Nothing is copied or converted until asked for.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acsrecipe.engines.embedded import cards as header
+from acsrecipe.engines.embedded.cards import BLOCK, CARD, Cards
+from acsrecipe.errors import EngineError
+
+_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+_COLUMNS = {"L": "S", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8", "A": "S"}
+
+
+@dataclass(frozen=True)
+class Hdu:
+    """One header and data unit of a mapped file.
+
+    Attributes
+    ----------
+    name, version : str, int
+        EXTNAME in upper case (empty for the primary) and EXTVER.
+    cards : list of str
+        All cards but END, as in the file.
+    offset, size : int
+        Bytes of the data unit, without its padding.
+    bitpix, shape
+        Of the image, (ny, nx); ``()`` when there is no data unit.
+    """
+
+    name: str
+    version: int
+    cards: Cards
+    offset: int
+    size: int
+    bitpix: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FitsFile:
+    """A file mapped read-only, with its HDUs."""
+
+    path: Path
+    hdus: tuple[Hdu, ...]
+    memory: mmap.mmap = field(repr=False)
+
+
+def open_fits(path: Path, *, role: str = "file") -> FitsFile:
+    """Map a FITS file and walk through its headers.
+
+    Raises
+    ------
+    EngineError
+        When the file is absent, no FITS file, or shorter than its headers say.
+    """
+    try:
+        with path.open("rb") as stream:
+            memory = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        message = f"{role} does not exist"
+        raise EngineError(message, where=str(path)) from None
+    except ValueError:
+        message = f"{role} is empty, expected a FITS file"
+        raise EngineError(message, where=str(path)) from None
+    hdus: list[Hdu] = []
+    offset, end = 0, len(memory)
+    while offset < end:
+        if memory[offset : offset + 8] not in (b"SIMPLE  ", b"XTENSION"):
+            if hdus:
+                break
+            message = f"{role} begins with {memory[:8]!r}, expected a FITS file's SIMPLE card"
+            raise EngineError(message, where=str(path))
+        lines, offset = _read_cards(memory, offset, path)
+        hdus.append(_describe(lines, offset, path))
+        offset += -(-hdus[-1].size // BLOCK) * BLOCK
+    last = hdus[-1]
+    if last.offset + last.size > end:
+        message = f"{role} is cut short: {end} bytes, but its headers ask for {last.offset + last.size}"
+        raise EngineError(message, where=str(path), hint="fetch or copy it again")
+    return FitsFile(path, tuple(hdus), memory)
+
+
+def _read_cards(memory: mmap.mmap, offset: int, path: Path) -> tuple[Cards, int]:
+    lines: Cards = []
+    while True:
+        block = memory[offset : offset + BLOCK]
+        if len(block) < BLOCK:
+            message = "the header has no END card"
+            raise EngineError(message, where=str(path), hint="the file is cut short; fetch or copy it again")
+        offset += BLOCK
+        for start in range(0, BLOCK, CARD):
+            card = block[start : start + CARD].decode("latin-1")
+            if card.startswith("END     "):
+                while lines and not lines[-1].strip():
+                    lines.pop()
+                return lines, offset
+            lines.append(card)
+
+
+def _describe(lines: Cards, offset: int, path: Path) -> Hdu:
+    where = str(path)
+    bitpix = header.integer(lines, "BITPIX", where=where)
+    axes = [header.integer(lines, f"NAXIS{n + 1}", where=where) for n in range(header.integer(lines, "NAXIS"))]
+    size = 0
+    if axes:
+        size = abs(bitpix) // 8 * header.integer(lines, "GCOUNT", 1)
+        size *= int(np.prod(axes, dtype=np.int64)) + header.integer(lines, "PCOUNT", 0)
+    name = header.text(lines, "EXTNAME", "").upper()
+    version = header.integer(lines, "EXTVER", 1)
+    return Hdu(name, version, lines, offset, size, bitpix, tuple(reversed(axes)))
+
+
+def hdu_of(fits: FitsFile, name: str, version: int) -> Hdu:
+    """Find an extension by EXTNAME and EXTVER; raises EngineError when it is not there."""
+    for hdu in fits.hdus[1:]:
+        if hdu.name == name and hdu.version == version:
+            return hdu
+    message = f"there is no extension [{name},{version}]"
+    raise EngineError(message, where=str(fits.path))
+
+
+def image_shape(fits: FitsFile, hdu: Hdu) -> tuple[int, int]:
+    """Give (ny, nx) of an image, stored or constant."""
+    if len(hdu.shape) == 2:
+        return hdu.shape[0], hdu.shape[1]
+    if not hdu.shape:
+        where = f"{fits.path}[{hdu.name},{hdu.version}]"
+        return header.integer(hdu.cards, "NPIX2", where=where), header.integer(hdu.cards, "NPIX1", where=where)
+    message = f"has {len(hdu.shape)} axes, expected 2"
+    raise EngineError(message, where=f"{fits.path}[{hdu.name},{hdu.version}]")
+
+
+def view(fits: FitsFile, hdu: Hdu) -> NDArray[Any] | None:
+    """Give the pixels as they lie in the file, big-endian (ny, nx); None when the image is a constant."""
+    if len(hdu.shape) != 2:
+        return None
+    count = hdu.shape[0] * hdu.shape[1]
+    return np.frombuffer(fits.memory, dtype=_TYPES[hdu.bitpix], count=count, offset=hdu.offset).reshape(hdu.shape)
+
+
+def pixels(fits: FitsFile, hdu: Hdu, dtype: type[np.float32] | type[np.int16]) -> NDArray[Any]:
+    """Read a whole image, scaled by BSCALE and BZERO, as a native array (ny, nx) of its own."""
+    stored = view(fits, hdu)
+    shape = image_shape(fits, hdu)
+    if stored is None:
+        value = header.number(hdu.cards, "PIXVALUE", where=f"{fits.path}[{hdu.name},{hdu.version}]")
+        return np.zeros(shape, dtype) if value == 0 else np.full(shape, value, dtype)
+    result: NDArray[Any] = stored.astype(dtype)
+    scale, zero = header.number(hdu.cards, "BSCALE", 1.0), header.number(hdu.cards, "BZERO", 0.0)
+    if scale != 1.0 or zero != 0.0:
+        if dtype is np.float32 and scale == 1.0 and abs(hdu.bitpix) <= 16:
+            # 16-bit integers and their offset are exact in single precision.
+            result += np.float32(zero)
+        else:
+            result = (stored.astype(np.float64) * scale + zero).astype(dtype)
+    return result
+
+
+def table(fits: FitsFile, hdu: Hdu) -> dict[str, NDArray[Any]]:
+    """Read a binary table as columns in native byte order; text columns hold bytes.
+
+    Raises
+    ------
+    EngineError
+        When a column has a format other than fixed-size L, A, B, I, J, K, E, D.
+    """
+    where = f"{fits.path}[{hdu.name or 1}]"
+    names, formats, offsets = [], [], []
+    position = 0
+    for n in range(1, header.integer(hdu.cards, "TFIELDS", where=where) + 1):
+        spelt = header.text(hdu.cards, f"TFORM{n}", where=where)
+        match = re.fullmatch(r"(\d*)([LABIJKED])", spelt.strip())
+        if match is None:
+            message = f"column {n} has TFORM {spelt}, expected one of nL, nA, nB, nI, nJ, nK, nE, nD"
+            raise EngineError(message, where=where)
+        repeat, letter = int(match[1] or 1), match[2]
+        kind = f"S{repeat}" if letter in "AL" else _COLUMNS[letter]
+        item = np.dtype(kind if letter in "AL" or repeat == 1 else (kind, (repeat,)))
+        if item.itemsize:
+            names.append(header.text(hdu.cards, f"TTYPE{n}", where=where).upper())
+            formats.append(item)
+            offsets.append(position)
+        position += item.itemsize
+    layout = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": hdu.shape[1]})
+    rows = np.frombuffer(fits.memory, dtype=layout, count=hdu.shape[0], offset=hdu.offset)
+    columns: dict[str, NDArray[Any]] = {}
+    for n, name in enumerate(names, 1):
+        column = np.ascontiguousarray(rows[name])
+        columns[name] = column.astype(column.dtype.newbyteorder("="))
+        zero = header.number(hdu.cards, f"TZERO{n}", 0.0)
+        if zero:
+            columns[name] = columns[name] + zero
+    return columns
+
+
+def write_fits(path: Path, parts: Sequence[tuple[bytes, NDArray[Any] | None]]) -> None:
+    """Write header blocks and big-endian arrays, padded to whole blocks, in large writes.
+
+    Raises
+    ------
+    EngineError
+        When the file exists already: the engine never overwrites.
+    """
+    try:
+        with path.open("xb", buffering=0) as stream:
+            for block, data in parts:
+                stream.write(block)
+                if data is not None:
+                    _write_all(stream.fileno(), np.ascontiguousarray(data).data.cast("B"))
+                    stream.write(b"\0" * (-data.nbytes % BLOCK))
+    except FileExistsError:
+        message = "product exists already"
+        raise EngineError(message, where=str(path), hint="choose an empty output folder") from None
+
+
+def _write_all(descriptor: int, data: memoryview) -> None:
+
+    while data:
+        written = os.write(descriptor, data)
+        data = data[written:]

@@ -1,0 +1,49 @@
+"""The error plane: read noise and photon noise added to what the bias image brought."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from acsrecipe.engines.embedded.compiled import Image, compiled
+from acsrecipe.engines.embedded.tables import AmplifierSplit, CcdParameters
+from acsrecipe.errors import EngineError
+
+
+@compiled
+def add_noise(sci: Image, err: Image, start: int, stop: int, variance: np.float32) -> None:
+    """Set ``err = sqrt(max(sci, 0) + variance + err**2)`` in columns start to stop, electrons, float32."""
+    for j in range(sci.shape[0]):
+        for i in range(start, stop):
+            signal = sci[j, i]
+            if signal < 0:
+                signal = np.float32(0)
+            err[j, i] = np.sqrt(signal + variance + err[j, i] * err[j, i])
+
+
+def estimate_noise(
+    sci: Image, err: Image, ccd: CcdParameters, split: AmplifierSplit, where: str, *, readnoise_only: bool
+) -> None:
+    """Fill the error plane, in place.
+
+    Parameters
+    ----------
+    sci, err : (ny, nx) float32, electrons
+    readnoise_only : bool
+        For bias frames (TARGNAME begins with BIAS): the error is the read noise alone.
+
+    Raises
+    ------
+    EngineError
+        When the amplifier that read the first column has no read noise in CCDTAB.
+    """
+    first = split.left if split.boundary > 0 else split.right
+    if ccd.readnoise[first] == 0:
+        message = f"CCDTAB gives no read noise for amplifier {'ABCD'[first]}"
+        raise EngineError(message, where=where)
+    width = sci.shape[1]
+    for start, stop, amp in ((0, split.boundary, split.left), (split.boundary, width, split.right)):
+        noise = np.float32(ccd.readnoise[amp])
+        if readnoise_only:
+            err[:, start:stop] = noise
+        elif stop > start:
+            add_noise(sci, err, start, stop, noise * noise)

@@ -1,0 +1,175 @@
+"""Reference files: from a header's ``jref$name`` to mapped planes of the right chip, read once an association."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from acsrecipe.engines.embedded import cards as header
+from acsrecipe.engines.embedded.cards import Cards
+from acsrecipe.engines.embedded.compiled import Flags, Image
+from acsrecipe.engines.embedded.fitsfile import FitsFile, Hdu, hdu_of, image_shape, open_fits, view
+from acsrecipe.engines.embedded.frame import corner
+from acsrecipe.errors import EngineError
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference file as the headers name it.
+
+    Attributes
+    ----------
+    keyword, name : str
+        ``DARKFILE`` and the header's spelling, ``jref$x_drk.fits``.
+    pedigree, descrip : str
+        Of its primary header; a pedigree that begins with DUMMY keeps the step from being done.
+    """
+
+    keyword: str
+    name: str
+    file: FitsFile
+    pedigree: str
+    descrip: str
+
+    @property
+    def is_dummy(self) -> bool:
+        """Whether the file only stands for a reference that does not exist yet."""
+        return self.pedigree.startswith("DUMMY")
+
+
+@dataclass
+class References:
+    """The folder that ``jref$`` stands for, and what was opened in it."""
+
+    folder: Path
+    opened: dict[str, FitsFile] = field(default_factory=dict)
+
+
+def is_named(name: str) -> bool:
+    """Whether a header's reference value names a file, rather than being blank or N/A."""
+    return name.strip().lower() not in ("", "n/a")
+
+
+def find_reference(references: References, primary: Cards, keyword: str, where: str) -> Reference | None:
+    """Open the reference that a primary header names, or give None when it names none.
+
+    Raises
+    ------
+    EngineError
+        When the file does not exist or is no FITS file.
+    """
+    name = header.text(primary, keyword, "")
+    if not is_named(name):
+        return None
+    bare = name.partition("$")[2] if "$" in name else name
+    file = references.opened.get(bare)
+    if file is None:
+        path = references.folder / bare
+        if not path.is_file():
+            message = f"{keyword} names {name}, but there is no {bare} in {references.folder}"
+            raise EngineError(message, where=where, hint="let CRDS sync the references, or correct the override")
+        file = open_fits(path, role=f"{keyword} {name}")
+        references.opened[bare] = file
+    cards = file.hdus[0].cards
+    return Reference(keyword, name, file, header.text(cards, "PEDIGREE", ""), header.text(cards, "DESCRIP", ""))
+
+
+def need_reference(references: References, primary: Cards, keyword: str, switch: str, where: str) -> Reference:
+    """Open a reference that a step can't do without; raises EngineError when the header names none."""
+    found = find_reference(references, primary, keyword, where)
+    if found is None:
+        value = header.text(primary, keyword, "").strip() or "absent"
+        message = f"{keyword} is {value}, but {switch} needs it"
+        raise EngineError(message, where=where, hint=f"choose a {keyword} with CRDS or an override, or set {switch}")
+    return found
+
+
+def version_of_chip(reference: Reference, chip: int, *, planes: int = 3) -> int:
+    """Find the EXTVER whose SCI header has that CCDCHIP.
+
+    Parameters
+    ----------
+    planes : int
+        Extensions per imset: 3 for (SCI, ERR, DQ), 1 for files of SCI only.
+
+    Raises
+    ------
+    EngineError
+        When no imset is of that chip.
+    """
+    count = header.integer(reference.file.hdus[0].cards, "NEXTEND", 3 if planes == 3 else 1) // planes
+    for version in range(1, count + 1):
+        hdu = hdu_of(reference.file, "SCI", version)
+        if header.integer(hdu.cards, "CCDCHIP", 1) == chip:
+            return version
+    message = f"{reference.keyword} has no imset with CCDCHIP {chip} among its {count}"
+    raise EngineError(message, where=str(reference.file.path))
+
+
+@dataclass(frozen=True)
+class Section:
+    """The part of a reference imset that lies under a science image.
+
+    Attributes
+    ----------
+    x, y : int
+        Column and line of the reference under the science image's first pixel.
+    same : bool
+        Whether the two have the same corner and the same width: nothing to cut.
+    """
+
+    reference: Reference
+    version: int
+    x: int
+    y: int
+    same: bool
+    shape: tuple[int, int]
+
+
+def section(reference: Reference, sci_cards: Cards, shape: tuple[int, int], chip: int, *, planes: int = 3) -> Section:
+    """Find what part of a reference lies under a science image of that shape (ny, nx).
+
+    Raises
+    ------
+    EngineError
+        When the reference is binned otherwise, or does not cover the image.
+    """
+    version = version_of_chip(reference, chip, planes=planes)
+    hdu = hdu_of(reference.file, "SCI", version)
+    rows, columns = image_shape(reference.file, hdu)
+    here, there = corner(sci_cards), corner(hdu.cards)
+    same = here == there and shape[1] == columns
+    x, y = (0, 0) if same else (here[0] - there[0], here[1] - there[1])
+    if x < 0 or y < 0 or x + shape[1] > columns or y + shape[0] > rows:
+        message = (
+            f"{reference.keyword} {reference.name} [{version}] of {columns} x {rows} pixels does not cover the "
+            f"image of {shape[1]} x {shape[0]} pixels that begins at its column {x + 1}, line {y + 1}"
+        )
+        raise EngineError(message, where=str(reference.file.path))
+    return Section(reference, version, x, y, same, shape)
+
+
+def _hdu(part: Section, plane: str) -> Hdu:
+    return hdu_of(part.reference.file, plane, part.version)
+
+
+def rows_of(part: Section, plane: str, first: int, last: int) -> Image:
+    """Read lines ``first`` to ``last`` (not included) of a section's SCI or ERR plane as native float32."""
+    hdu = _hdu(part, plane)
+    stored = view(part.reference.file, hdu)
+    width = part.shape[1]
+    if stored is None:
+        return np.full((last - first, width), header.number(hdu.cards, "PIXVALUE", 0.0), np.float32)
+    return stored[part.y + first : part.y + last, part.x : part.x + width].astype(np.float32, order="C")
+
+
+def flags_of(part: Section, first: int, last: int) -> Flags:
+    """Read lines ``first`` to ``last`` (not included) of a section's DQ plane as native int16."""
+    hdu = _hdu(part, "DQ")
+    stored = view(part.reference.file, hdu)
+    width = part.shape[1]
+    if stored is None:
+        return np.full((last - first, width), header.integer(hdu.cards, "PIXVALUE", 0), np.int16)
+    return stored[part.y + first : part.y + last, part.x : part.x + width].astype(np.int16, order="C")

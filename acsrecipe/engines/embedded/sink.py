@@ -1,0 +1,45 @@
+"""SINKCORR: flags of sink pixels and of their tails (Ryon & Grogin, ACS ISR 2017-01, section 6)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from acsrecipe.engines.embedded.compiled import Flags, Image, compiled
+
+SINK = 1024
+
+
+@compiled
+def flag_sinks(sci: Image, dq: Flags, sink: Image, upwards: bool) -> None:
+    """Set bit 1024 on sink pixels, their downstream neighbours and their tails, in place.
+
+    Parameters
+    ----------
+    sci, dq : (ny, nx)
+        Raw image, electrons.
+    sink : (ny, nx) float32
+        The SNKCFILE: below -1 a sink, -1 its downstream neighbour, above 0 the signal below which a tail
+        pixel is affected, 0 nothing.
+    upwards : bool
+        Whether the amplifier is below, so that tails run to higher lines.
+    """
+    ny, nx = sci.shape
+    going = np.zeros(nx, np.bool_)
+    depth = np.zeros(nx, np.float32)
+    for step in range(ny):
+        j = step if upwards else ny - 1 - step
+        for i in range(nx):
+            value = sink[j, i]
+            if value < 0:
+                going[i] = True
+                if value < -1:
+                    depth[i] = sci[j, i]
+                dq[j, i] |= np.int16(SINK)
+            elif value > 0:
+                if going[i]:
+                    if value > depth[i]:
+                        dq[j, i] |= np.int16(SINK)
+                    else:
+                        going[i] = False
+            else:
+                going[i] = False

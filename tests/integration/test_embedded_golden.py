@@ -1,0 +1,90 @@
+"""The embedded engine against calacs.e's own products: the golden mini sets, pixel by pixel and card by card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from acsrecipe.engines.embedded.fitsfile import FitsFile, Hdu, open_fits, view
+from acsrecipe.engines.embedded.pipeline import VERSION, calibrate
+
+
+def with_primary(raw: Path, header: Path, target: Path) -> Path:
+    """Write a RAW file whose primary header is the one calacs saw (after switches and bestrefs)."""
+    lines = header.read_text().split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    block = "".join(line.ljust(80) for line in [*lines, "END"]).encode("latin-1")
+    block = block.ljust(-(-len(block) // 2880) * 2880)
+    old = open_fits(raw).hdus[1]
+    data = raw.read_bytes()
+    start = data.rindex(b"XTENSION", 0, old.offset)
+    target.write_bytes(block + data[start:])
+    return target
+
+
+def stage(golden: Path, folder: Path) -> list[Path]:
+    """Lay the RAW files of a golden set into a folder, as calacs saw them."""
+    folder.mkdir()
+    return [
+        with_primary(
+            raw, golden / "expected" / raw.name.replace(".fits", "_primary_after_bestrefs.txt"), folder / raw.name
+        )
+        for raw in sorted((golden / "data").glob("*_raw.fits"))
+    ]
+
+
+def pixel_bits(fits: FitsFile, hdu: Hdu) -> np.ndarray | None:
+    stored = view(fits, hdu)
+    return None if stored is None else stored.view(f"u{stored.dtype.itemsize}")
+
+
+def comparable(hdu: Hdu) -> list[str]:
+    """The cards of an HDU, but those that must differ: the day, and who calibrated."""
+    skip = ("DATE    ", "CAL_VER ")
+    mine = f"HISTORY Calibrated by {VERSION}"
+    return [card for card in hdu.cards if not card.startswith(skip) and card.rstrip() != mine]
+
+
+@pytest.mark.parametrize("name", ["pre_dth", "pre_sub", "post_dth", "post_sub2k", "pre_cr"])
+def test_every_flt_equals_calacs_in_every_pixel_and_card(name: str, shared_dir: Path, tmp_path: Path) -> None:
+    golden = shared_dir / "golden" / name
+    raws = stage(golden, tmp_path / "raw")
+    output = tmp_path / "out"
+    output.mkdir()
+    products = calibrate(raws, golden / "crds" / "references" / "hst", output)
+    assert [p.name for p in products] == [raw.name.replace("_raw", "_flt") for raw in raws]
+    for product in products:
+        mine, theirs = open_fits(product), open_fits(golden / "expected" / product.name)
+        assert [(h.name, h.version, h.shape, h.bitpix) for h in mine.hdus] == [
+            (h.name, h.version, h.shape, h.bitpix) for h in theirs.hdus
+        ]
+        for a, b in zip(mine.hdus, theirs.hdus, strict=True):
+            assert comparable(a) == comparable(b)
+            ours, expected = pixel_bits(mine, a), pixel_bits(theirs, b)
+            if ours is None or expected is None:
+                assert ours is expected is None
+                continue
+            differ = np.argwhere(ours != expected)
+            assert not differ.size, f"{product.name}[{a.name},{a.version}] differs first at {differ[0]}"
+
+
+def test_a_product_says_who_made_it_and_does_not_claim_to_be_calacs(shared_dir: Path, tmp_path: Path) -> None:
+    golden = shared_dir / "golden" / "pre_sub"
+    raws = stage(golden, tmp_path / "raw")
+    (product,) = calibrate(raws, golden / "crds" / "references" / "hst", tmp_path)
+    cards = open_fits(product).hdus[0].cards
+    stamp = next(card for card in cards if card.startswith("CAL_VER"))
+    assert VERSION in stamp
+    assert any(card.rstrip() == f"HISTORY Calibrated by {VERSION}" for card in cards)
+    assert (tmp_path / product.name.replace("_flt.fits", ".tra")).read_text().startswith(VERSION)
+
+
+def test_raw_files_are_left_as_they_were(shared_dir: Path, tmp_path: Path) -> None:
+    golden = shared_dir / "golden" / "pre_sub"
+    raws = stage(golden, tmp_path / "raw")
+    before = [raw.read_bytes() for raw in raws]
+    calibrate(raws, golden / "crds" / "references" / "hst", tmp_path)
+    assert [raw.read_bytes() for raw in raws] == before
