@@ -34,7 +34,7 @@ schema: $(DEV)/installed
 
 $(RUN)/installed: pyproject.toml
 	$(PYTHON) -m venv $(RUN)
-	$(RUN)/bin/python -m pip install --quiet --disable-pip-version-check .
+	$(RUN)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
 $(DEV)/installed: pyproject.toml
