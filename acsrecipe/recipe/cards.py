@@ -210,7 +210,9 @@ def _keyword(keyword: str, setting: Any, hdu: Hdu) -> Iterator[Finding]:
 
 
 def _type(keyword: str, setting: Any, hdu: Hdu, at: tuple[str | int, ...]) -> Iterator[Finding]:
-    expected = KEYWORDS[hdu].get(keyword) or ("str" if keyword in SWITCHES or keyword in REFERENCES else None)
+    expected = KEYWORDS[hdu].get(keyword) or KEYWORDS["SCI" if hdu == "PRIMARY" else "PRIMARY"].get(keyword)
+    if keyword in SWITCHES or keyword in REFERENCES:
+        expected = "str"
     if expected is None or not isinstance(setting, bool | int | float | str):
         return
     found: Kind = "bool" if isinstance(setting, bool) else "str"

@@ -35,7 +35,7 @@ class Finding:
 
 
 # More than anybody reads; hints for thousands of names would take seconds.
-MOST_OF_A_RULE: Final = 100
+MOST_OF_A_RULE: Final = 101
 _TITLE: Final = "recipe"
 
 Rule = Callable[[Any, Mapping[str, Any]], Iterator[Finding]]
@@ -54,11 +54,10 @@ def checked(rule: Rule) -> WrapValidator:
     """
 
     def run(value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        found = islice(rule(value, info.data), MOST_OF_A_RULE)
         details = [
-            InitErrorDetails(
-                type=refuse(found.message, found.code, found.hint, of_key=found.of_key), loc=found.path, input=value
-            )
-            for found in islice(rule(value, info.data), MOST_OF_A_RULE)
+            InitErrorDetails(type=refuse(one.message, one.code, one.hint, of_key=one.of_key), loc=one.path, input=value)
+            for one in found
         ]
         try:
             result = handler(value)

@@ -59,8 +59,8 @@ _EXPECTED: Final[dict[str, str]] = {
 }
 
 
-def read_mistakes(error: ValidationError, data: Mapping[str, Any], most: int) -> Iterator[Finding]:
-    """Translate what pydantic found wrong in ``data``, at most ``most`` of it, in the order of the format.
+def read_mistakes(error: ValidationError, data: Mapping[str, Any]) -> Iterator[Finding]:
+    """Translate what pydantic found wrong in ``data``, one by one: a hint is made only when it is asked for.
 
     Parameters
     ----------
@@ -68,8 +68,6 @@ def read_mistakes(error: ValidationError, data: Mapping[str, Any], most: int) ->
         As raised by :class:`~acsrecipe.recipe.model.Recipe`.
     data : mapping
         What was validated.
-    most : int
-        No more findings than these are made, and hints are only made for these.
 
     Yields
     ------
@@ -78,7 +76,6 @@ def read_mistakes(error: ValidationError, data: Mapping[str, Any], most: int) ->
     """
     # One value may break a rule and a type at once: people need to hear it once.
     said: set[Path] = set()
-    made = 0
     lines = error.errors(include_url=False)
     for own in (True, False):
         for line in lines:
@@ -90,9 +87,6 @@ def read_mistakes(error: ValidationError, data: Mapping[str, Any], most: int) ->
             finding = _ours(line, path) if own else _pydantics(line, path, data)
             said.add(finding.path)
             yield finding
-            made += 1
-            if made >= most:
-                return
 
 
 def _path(location: tuple[str | int, ...], data: Mapping[str, Any]) -> Path:

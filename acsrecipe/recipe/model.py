@@ -156,7 +156,9 @@ class UpdateWcs(_Part):
 
     step: Literal["updatewcs"] = Field(description="The step's name.", examples=["updatewcs"])
     use_db: StrictBool = Field(
-        default=False, description="Ask the astrometry database (needs a network) for a better solution."
+        default=False,
+        description="Ask the astrometry database (needs a network) for a better solution.",
+        examples=[False],
     )
     after: tuple[Text, ...] = Field(
         default=(),
@@ -196,18 +198,35 @@ class Recipe(_Part):
     description: Text = Field(
         default="", description="What this recipe is for, in a sentence.", examples=["J9L960010 without CTE correction"]
     )
-    observations: Observations = Field(description="Which exposures, and where they come from.")
+    observations: Observations = Field(
+        description="The exposures asked for, and the archive that has them.",
+        examples=[{"ids": ["J9L960010"], "archive": "mast"}],
+    )
     association: AssociationFilter = Field(
-        default=AssociationFilter(), description="Which rows of the association calacs sees."
+        default=AssociationFilter(),
+        description="Which rows of the association calacs sees.",
+        examples=[{"keep": {"MEMTYPE": ["EXP-DTH"]}}],
     )
     switches: Annotated[dict[str, SwitchValue], checked(rules.switches)] = Field(
         default={},
         description="Calibration switches to set in every exposure: PERFORM or OMIT.",
         examples=[{"PCTECORR": "OMIT"}],
     )
-    headers: tuple[HeaderOverride, ...] = Field(default=(), description="Other header overrides, in order.")
-    references: References = Field(default=References(), description="How reference files are chosen.")
-    calibrate: Calibrate = Field(default=Calibrate(), description="Who calibrates.")
+    headers: tuple[HeaderOverride, ...] = Field(
+        default=(),
+        description="Other header overrides, [[headers]], in order: of two that set a keyword, the later one holds.",
+        examples=[[{"set": {"DARKTIME": 339.5}, "where": {"FILTER1": "F606W"}, "reason": "our note of March"}]],
+    )
+    references: References = Field(
+        default=References(),
+        description="The CRDS context, and reference files of your own.",
+        examples=[{"context": "hst_1234.pmap", "override": {"DARKFILE": "refs/our_drk.fits"}}],
+    )
+    calibrate: Calibrate = Field(
+        default=Calibrate(), description="The engine that calibrates.", examples=[{"engine": "auto"}]
+    )
     post: Annotated[tuple[PostStep, ...], checked(rules.post_steps)] = Field(
-        default=(), description="Steps after calibration."
+        default=(),
+        description="Steps after calibration, [[post]], each at most once.",
+        examples=[[{"step": "updatewcs", "use_db": False}, {"step": "compare-plot"}]],
     )

@@ -116,12 +116,12 @@ class _Scanner:
         text = self.text
         header: Path = ()
         while True:
-            self.skip(_BLANKS)
+            self.skip(_BLANKS_AND_LINES)
             if self.at >= len(text):
                 return
             if text[self.at] == "[":
                 header = self.header()
-            elif text[self.at] not in "\n#":
+            else:
                 self.value(self.assignment(header))
             self.skip(_COMMENT)
             if self.at < len(text):

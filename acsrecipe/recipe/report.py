@@ -66,7 +66,7 @@ def _visible(text: str) -> str:
 
 
 def problems_as_json(problems: Iterable[Problem]) -> str:
-    """Write problems as a JSON array of objects: file, line, column, code, message, source_line, hint."""
+    """Write ``{"problems": [...]}``, each with file, line, column, code, message, source_line and hint."""
     rows = [
         {
             "file": problem.where.file,
@@ -79,4 +79,4 @@ def problems_as_json(problems: Iterable[Problem]) -> str:
         }
         for problem in problems
     ]
-    return json.dumps(rows, indent=2, ensure_ascii=True) + "\n"
+    return json.dumps({"problems": rows}, indent=2, ensure_ascii=True)

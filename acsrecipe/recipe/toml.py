@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -178,10 +178,12 @@ def _parse(content: bytes, file: str, path: Path | None) -> LoadedRecipe:
         recipe = Recipe.model_validate(data)
         findings += _path_findings(recipe, path)
     except ValidationError as error:
-        findings += read_mistakes(error, data, MOST_PROBLEMS)
-        more = error.error_count() - MOST_PROBLEMS
-        if more > 0:
-            findings.append(Finding("R099", f"and about {more} more problems", "mend these first"))
+        some = list(islice(read_mistakes(error, data), MOST_PROBLEMS + 1))
+        findings += some[:MOST_PROBLEMS]
+        if len(some) > MOST_PROBLEMS:
+            findings.append(
+                Finding("R099", f"there are more problems than the {MOST_PROBLEMS} shown", "mend these first")
+            )
     if findings or recipe is None:
         placed = sorted(((_offset(finding, positions), finding) for finding in findings), key=lambda pair: pair[0])
         raise RecipeError(tuple(_problem(finding, offset, positions, file) for offset, finding in placed))
@@ -221,15 +223,20 @@ def _decode(content: bytes, file: str) -> str:
     if "\x00" in text:
         finding = Finding("R003", "the file holds a NUL character, so it is not text", "was another file meant?")
         raise RecipeError((_problem(finding, text.index("\x00"), positions, file),))
-    long = re.search(rf"[^\n]{{{LONGEST_LINE + 1}}}", text) if len(text) > LONGEST_LINE else None
-    if long is not None:
-        finding = Finding("R002", "a line has at most 65536 characters, this one has more", "was another file meant?")
-        raise RecipeError((_problem(finding, long.start(), positions, file),))
+    start = 0
+    while len(text) - start > LONGEST_LINE:
+        end = text.find("\n", start)
+        if (end if end >= 0 else len(text)) - start > LONGEST_LINE:
+            message = f"a line has at most {LONGEST_LINE} characters, this one has more"
+            raise RecipeError((_problem(Finding("R002", message, "was another file meant?"), start, positions, file),))
+        start = end + 1
     return text
 
 
 def _offset(finding: Finding, positions: Positions) -> int:
     """Give the offset that a finding is about: the value, else the key, else the nearest table round it."""
+    if finding.code == "R099":
+        return len(positions.text)
     path = finding.path
     if not finding.of_key and path in positions.values:
         return positions.values[path]
@@ -237,11 +244,11 @@ def _offset(finding: Finding, positions: Positions) -> int:
         if path in positions.keys:
             return positions.keys[path]
         path = path[:-1]
-    return len(positions.text) if finding.code == "R099" else 0
+    return 0
 
 
 def _problem(finding: Finding, offset: int, positions: Positions, file: str) -> Problem:
-    if offset >= len(positions.text) and finding.code == "R099":
+    if finding.code == "R099":
         return Problem(finding.code, Where(file), finding.message, "", finding.hint)
     line, column = positions.line_and_column(offset)
     end = positions.text.find("\n", offset)
