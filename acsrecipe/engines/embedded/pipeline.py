@@ -23,7 +23,8 @@ Report = Callable[[str], None]
 
 VERSION = f"acsrecipe-embedded {__version__}"
 
-_IMAGE_SWITCHES = ("DARKCORR", "FLSHCORR", "FLATCORR", "SHADCORR", "PHOTCORR", "EXPSCORR")
+_IMAGE_STEPS = ("DARKCORR", "FLSHCORR", "FLATCORR", "SHADCORR", "PHOTCORR")
+_IMAGE_SWITCHES = (*_IMAGE_STEPS, "EXPSCORR")
 
 
 def calibrate(
@@ -117,10 +118,12 @@ def finish(
     suffix: str = "flt",
 ) -> Path:
     """Run the image stage and write the product."""
-    process_image(frame, switches, names, references, report, cte=suffix in ("flc", "crc"))
     path = output / f"{frame.root}_{suffix}.fits"
+    # Without a step to do (bias and dark frames), calacs gives the detector stage's result as it is.
+    if any(switches[name] == "PERFORM" for name in _IMAGE_STEPS):
+        process_image(frame, switches, names, references, report, cte=suffix in ("flc", "crc"))
+        end_step(frame.primary, "EXPSCORR", switches["EXPSCORR"])
     stamp(frame.primary, path.name, VERSION)
-    end_step(frame.primary, "EXPSCORR", switches["EXPSCORR"])
     header.add_history(frame.primary, f"Calibrated by {VERSION}")
     report(f"writing {path.name}")
     write_frame(frame, path)
