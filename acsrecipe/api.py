@@ -20,7 +20,7 @@ from pathlib import Path
 from acsrecipe.environment import Environment
 from acsrecipe.errors import PlanError
 from acsrecipe.inputs.model import Context, Exposure, FileIdentity, Inventory, Observed, ReferenceChoice, Value
-from acsrecipe.plan.model import EngineAbility, Plan
+from acsrecipe.plan.model import EngineAbility, Plan, StepAbility
 from acsrecipe.recipe.model import ArchiveFolder
 from acsrecipe.recipe.toml import LoadedRecipe, resolve_path
 from acsrecipe.recipe.toml import load_recipe as _load_recipe
@@ -70,7 +70,10 @@ def build_plan(recipe: LoadedRecipe, *, environment: Environment | None = None, 
     from acsrecipe.plan.build import build_plan as build
 
     environment = environment or Environment()
-    return build(recipe, look(recipe, environment), _abilities(environment), engine=engine)
+    from acsrecipe.steps.catalogue import get_step
+
+    steps: dict[str, StepAbility] = {step.step: get_step(step.step) for step in recipe.recipe.post}
+    return build(recipe, look(recipe, environment), _abilities(environment), steps, engine=engine)
 
 
 def run_plan(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from acsrecipe.errors import PlanError
 from acsrecipe.inputs.association import filter_members
@@ -17,6 +17,7 @@ from acsrecipe.plan.model import (
     Finding,
     MemberRow,
     Plan,
+    StepAbility,
 )
 from acsrecipe.plan.tasks import build_tasks, describe_row, group_exposures
 from acsrecipe.recipe.model import Recipe
@@ -26,7 +27,12 @@ SEVERITIES = ("error", "warning", "note")
 
 
 def build_plan(
-    loaded: LoadedRecipe, inventory: Inventory, engines: Sequence[EngineAbility], *, engine: str | None = None
+    loaded: LoadedRecipe,
+    inventory: Inventory,
+    engines: Sequence[EngineAbility],
+    steps: Mapping[str, StepAbility],
+    *,
+    engine: str | None = None,
 ) -> Plan:
     """Compare what is with what should be.
 
@@ -38,6 +44,8 @@ def build_plan(
         What exists, with references chosen on the headers that :func:`override_headers` gives.
     engines : sequence of EngineAbility
         The engines that there are, in the order of preference for ``auto``.
+    steps : mapping
+        What the post-steps declare of themselves, by name.
     engine : str, optional
         Stands above the recipe's ``[calibrate] engine``.
 
@@ -64,7 +72,7 @@ def build_plan(
     chosen, why = _choose_engine(engine or recipe.calibrate.engine, engine is not None, engines)
     findings += check_engine(chosen, groups, headers, engines)
     findings += check_groups(groups, headers)
-    tasks = build_tasks(recipe, inventory, headers, changes, f"{chosen.name} {chosen.version}".strip())
+    tasks = build_tasks(recipe, inventory, headers, changes, f"{chosen.name} {chosen.version}".strip(), steps)
     findings += check_files(tasks, inventory)
     findings += _remarks(changes, inventory)
     return Plan(

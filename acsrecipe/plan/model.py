@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -266,6 +267,29 @@ class EngineAbility:
     detail: str = ""
     requirements: tuple[Requirement, ...] = ()
     groups: tuple[str, ...] = ("DTH", "CR", "RPT")
+
+
+class StepAbility(Protocol):
+    """What a post-step declares of itself, which the plan needs to know; a module can be one."""
+
+    @property
+    def KIND(self) -> str:  # noqa: N802  (a module's constant)
+        """Its name in a recipe."""
+
+    @property
+    def REFERENCES(self) -> tuple[str, ...]:  # noqa: N802
+        """Reference keywords whose files it reads, where the header names one."""
+
+    @property
+    def NEEDS_RAW(self) -> bool:  # noqa: N802
+        """Whether it reads the RAW file too."""
+
+    @property
+    def REWRITES(self) -> bool:  # noqa: N802
+        """Whether it changes the calibrated files themselves."""
+
+    def outputs(self, rootname: str, suffixes: Sequence[str]) -> tuple[str, ...]:
+        """Name what it makes of one exposure and its calibrated files (``flt``, ``flc``)."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from acsrecipe.plan.model import (
     PlannedFile,
     PlannedReference,
     Scalar,
+    StepAbility,
     Task,
     fingerprint,
 )
@@ -24,10 +25,6 @@ from acsrecipe.recipe.model import PostStep, Recipe
 BLOCK = 2880
 PIXEL_BYTES = 4 + 4 + 2
 """SCI float32, ERR float32, DQ int16."""
-
-WCS_REFERENCES = ("IDCTAB", "NPOLFILE", "D2IMFILE")
-WRITERS = ("updatewcs",)
-"""Post-steps that change the calibrated exposures themselves."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +86,11 @@ def build_tasks(
     headers: Mapping[str, Headers],
     changes: Sequence[AssociationChange],
     engine: str,
+    abilities: Mapping[str, StepAbility],
 ) -> tuple[Task, ...]:
     """List the tasks in an order in which they can be done, each with its fingerprint."""
     associations = {association.rootname: association for association in inventory.associations}
-    steps = _in_order(recipe.post)
+    steps = [(step, abilities[step.step]) for step in _in_order(recipe.post)]
     groups = group_exposures(inventory.exposures, changes)
     tasks = [_association_task(change, associations[change.association]) for change in changes]
     last: dict[str, str] = {}
@@ -100,19 +98,20 @@ def build_tasks(
         task = _calibration_task(group, inventory, headers, associations, engine, rewritten=_is_rewritten(steps))
         tasks.append(task)
         last.update((exposure.rootname, task.id) for exposure in group.exposures)
-    for number, step in enumerate(steps):
+    for number, (step, ability) in enumerate(steps):
         rewritten_later = _is_rewritten(steps[number + 1 :])
         for exposure in inventory.exposures:
             header = headers[exposure.rootname]
-            task = _step_task(step, exposure, header, inventory, last[exposure.rootname], rewritten=rewritten_later)
+            before = last[exposure.rootname]
+            task = _step_task(step, ability, exposure, header, inventory, before, rewritten=rewritten_later)
             tasks.append(task)
-            if step.step in WRITERS:
+            if ability.REWRITES:
                 last[exposure.rootname] = task.id
     return _with_fingerprints(tasks)
 
 
-def _is_rewritten(steps: Sequence[PostStep]) -> bool:
-    return any(step.step in WRITERS for step in steps)
+def _is_rewritten(steps: Sequence[tuple[PostStep, StepAbility]]) -> bool:
+    return any(ability.REWRITES for _, ability in steps)
 
 
 def _in_order(steps: Sequence[PostStep]) -> list[PostStep]:
@@ -229,26 +228,31 @@ def _planned_references(
 
 
 def _step_task(
-    step: PostStep, exposure: Exposure, header: Headers, inventory: Inventory, before: str, *, rewritten: bool
+    step: PostStep,
+    ability: StepAbility,
+    exposure: Exposure,
+    header: Headers,
+    inventory: Inventory,
+    before: str,
+    *,
+    rewritten: bool,
 ) -> Task:
-    calibrated = [f"{exposure.rootname}_{suffix}.fits" for suffix in calibrated_suffixes(header.primary)]
-    parameters = step.model_dump(mode="json", exclude={"step", "after"})
-    common = {"id": f"{step.step}/{exposure.rootname}", "kind": step.step, "exposures": (exposure.rootname,)}
-    if step.step in WRITERS:
-        folder = "" if rewritten else "products"
-        return Task(
-            **common,
-            after=(before,),
-            parameters={**parameters, "files": calibrated},
-            references=tuple(_planned_references(exposure, header.primary, inventory, WCS_REFERENCES)),
-            outputs=tuple(_calibrated(name, exposure, folder) for name in calibrated),
-        )
+    suffixes = calibrated_suffixes(header.primary)
+    names = ability.outputs(exposure.rootname, suffixes)
+    if ability.REWRITES:
+        outputs = tuple(_calibrated(name, exposure, "" if rewritten else "products") for name in names)
+    else:
+        outputs = tuple(Output(name=name, folder="plots", size=0) for name in names)
+    calibrated = [f"{exposure.rootname}_{suffix}.fits" for suffix in suffixes]
     return Task(
-        **common,
+        id=f"{step.step}/{exposure.rootname}",
+        kind=step.step,
+        exposures=(exposure.rootname,),
         after=(before,),
-        parameters={**parameters, "files": calibrated},
-        inputs=(_planned("RAW", exposure.raw),),
-        outputs=(Output(name=f"{exposure.rootname}_compare.png", folder="plots", size=0),),
+        inputs=(_planned("RAW", exposure.raw),) if ability.NEEDS_RAW else (),
+        references=tuple(_planned_references(exposure, header.primary, inventory, ability.REFERENCES)),
+        outputs=outputs,
+        parameters={**step.model_dump(mode="json", exclude={"step", "after"}), "files": calibrated},
     )
 
 

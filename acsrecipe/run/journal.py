@@ -120,22 +120,21 @@ def _replay(path: Path) -> tuple[list[Event], int]:
     data = path.read_bytes()
     events: list[Event] = []
     offset, previous = 0, GENESIS
-    for number, line in enumerate(data.splitlines(keepends=True), 1):
-        torn = not line.endswith(b"\n")
+    lines = data.split(b"\n")
+    # What follows the last line feed is a line that a crash cut short, or nothing.
+    for number, line in enumerate(lines[:-1], 1):
         problem = ""
         event: Event = {}
         try:
             event = json.loads(line)
         except ValueError:
             problem = "is not JSON"
-        if not problem and (not isinstance(event, dict) or event.get("hash") != _hash(event)):
+        if not problem and (not isinstance(event, dict) or event.get("hash") != _hash(event) or _canonical(event) != line):
             problem = "was changed: its hash does not fit"
         if not problem and (event.get("previous") != previous or event.get("seq") != len(events)):
             problem = "does not follow the line before it: one was removed, added or moved"
-        if problem and torn:
-            break
-        if problem or torn:
-            msg = f"line {number} (byte {offset}) {problem or 'lacks its end'}"
+        if problem:
+            msg = f"line {number} (byte {offset}) {problem}"
             raise IntegrityError(
                 msg,
                 where=Where(str(path), number),
@@ -144,7 +143,7 @@ def _replay(path: Path) -> tuple[list[Event], int]:
             )
         events.append(event)
         previous = event["hash"]
-        offset += len(line)
+        offset += len(line) + 1
     return events, offset
 
 

@@ -15,6 +15,7 @@ from acsrecipe.inputs.model import FileIdentity, Inventory
 from acsrecipe.plan.build import build_plan
 from acsrecipe.plan.model import EngineAbility, Plan, from_json, to_json
 from acsrecipe.recipe.toml import LoadedRecipe, parse_recipe
+from acsrecipe.steps.catalogue import get_step
 
 HEAD = """\
 format = 1
@@ -32,6 +33,7 @@ OMIT = '[switches]\nPCTECORR = "OMIT"\n'
 
 
 ENGINES = make_engines()
+STEPS = {step: get_step(step) for step in ("updatewcs", "compare-plot")}
 
 
 def recipe(text: str = OMIT, references: str = "") -> LoadedRecipe:
@@ -43,7 +45,7 @@ def codes(plan: Plan) -> list[str]:
 
 
 def test_a_switch_change_says_old_new_and_the_line_of_the_recipe():
-    plan = build_plan(recipe(), make_inventory(make_exposure()), ENGINES)
+    plan = build_plan(recipe(), make_inventory(make_exposure()), ENGINES, STEPS)
     change = next(one for one in plan.header_changes if one.keyword == "PCTECORR")
     assert (change.file, change.hdu, change.old, change.new) == (
         "data/j9l960a7q_raw.fits",
@@ -57,14 +59,14 @@ def test_a_switch_change_says_old_new_and_the_line_of_the_recipe():
 
 
 def test_a_switch_that_is_already_so_is_no_change():
-    plan = build_plan(recipe(), make_inventory(make_exposure(PCTECORR="omit")), ENGINES)
+    plan = build_plan(recipe(), make_inventory(make_exposure(PCTECORR="omit")), ENGINES, STEPS)
     assert [change.keyword for change in plan.header_changes] == ["CRDS_CTX"]
 
 
 def test_overrides_apply_where_their_condition_holds():
     text = OMIT + '[[headers]]\nset = { EXPTIME = 351 }\nwhere = { FILTER1 = "f606w" }\nreason = "clock"\n'
     exposures = make_exposure(), make_exposure("j9l960a9q", FILTER1="F814W")
-    plan = build_plan(recipe(text), make_inventory(*exposures), ENGINES)
+    plan = build_plan(recipe(text), make_inventory(*exposures), ENGINES, STEPS)
     changed = [change for change in plan.header_changes if change.keyword == "EXPTIME"]
     assert [(change.file, change.old, change.new) for change in changed] == [("data/j9l960a7q_raw.fits", 350.0, 351.0)]
     assert type(changed[0].new) is float
@@ -73,20 +75,20 @@ def test_overrides_apply_where_their_condition_holds():
 
 def test_an_override_that_fits_nothing_is_a_warning():
     text = OMIT + '[[headers]]\nset = { EXPTIME = 1.0 }\nwhere = { FILTER1 = "F220W" }\nreason = "r"\n'
-    assert "P101" in codes(build_plan(recipe(text), make_inventory(make_exposure()), ENGINES))
+    assert "P101" in codes(build_plan(recipe(text), make_inventory(make_exposure()), ENGINES, STEPS))
 
 
 def test_setting_a_card_twice_warns_and_keeps_the_delivered_value_as_old():
     block = '[[headers]]\nset = {{ EXPTIME = {} }}\nreason = "r"\n'
     text = OMIT + block.format("1.0") + block.format("2.0")
-    plan = build_plan(recipe(text), make_inventory(make_exposure()), ENGINES)
+    plan = build_plan(recipe(text), make_inventory(make_exposure()), ENGINES, STEPS)
     changed = [change for change in plan.header_changes if change.keyword == "EXPTIME"]
     assert [(change.old, change.new) for change in changed] == [(350.0, 2.0)]
     assert "P103" in codes(plan)
 
 
 def test_references_come_from_crds_with_rule_and_useafter():
-    plan = build_plan(recipe(), make_inventory(make_exposure()), ENGINES)
+    plan = build_plan(recipe(), make_inventory(make_exposure()), ENGINES, STEPS)
     dark = next(change for change in plan.reference_changes if change.keyword == "DARKFILE")
     assert (dark.old, dark.new) == ("jref$old_drk.fits", "jref$new_darkfile.fits")
     assert dark.why.kind == "crds"
@@ -103,7 +105,7 @@ def test_a_reference_of_the_recipe_stands_above_crds():
     inventory = make_inventory(make_exposure())
     custom = {"DARKFILE": FileIdentity("refs/our_drk.fits", 5, sha256="d" * 64)}
     inventory = Inventory(**{**vars(inventory), "custom": custom})
-    plan = build_plan(loaded, inventory, ENGINES)
+    plan = build_plan(loaded, inventory, ENGINES, STEPS)
     dark = next(change for change in plan.reference_changes if change.keyword == "DARKFILE")
     assert dark.new == "jref$our_drk.fits"
     assert dark.why.kind == "recipe"
@@ -115,7 +117,7 @@ def test_the_product_row_of_an_association_goes_and_its_exposures_stand_alone():
     text = '[association]\nkeep = { MEMTYPE = ["EXP-DTH"] }\n' + OMIT
     association = make_association(("J9L960A7Q", "EXP-DTH"), ("J9L960A9Q", "EXP-DTH"), ("J9L960010", "PROD-DTH"))
     exposures = make_exposure(association="j9l960010"), make_exposure("j9l960a9q", association="j9l960010")
-    plan = build_plan(recipe(text), make_inventory(*exposures, associations=(association,)), ENGINES)
+    plan = build_plan(recipe(text), make_inventory(*exposures, associations=(association,)), ENGINES, STEPS)
     change = plan.association_changes[0]
     assert [row.memname for row in change.dropped] == ["J9L960010"]
     assert change.dropped[0].why
@@ -128,7 +130,7 @@ def test_a_cr_split_group_is_one_task_with_one_combined_product():
     rows = ("J9L960A7Q", "EXP-CRJ"), ("J9L960A9Q", "EXP-CRJ"), ("J9L960010", "PROD-CRJ")
     exposures = make_exposure(), make_exposure("j9l960a9q")
     inventory = make_inventory(*exposures, associations=(make_association(*rows),), CRREJTAB="crr.fits")
-    plan = build_plan(recipe(), inventory, engine)
+    plan = build_plan(recipe(), inventory, engine, STEPS)
     task = next(task for task in plan.tasks if task.kind == "calibrate")
     assert task.id == "calibrate/j9l960010"
     assert [output.name for output in task.outputs] == [
@@ -142,7 +144,7 @@ def test_members_of_a_group_that_disagree_are_reported():
     rows = ("J9L960A7Q", "EXP-CRJ"), ("J9L960A9Q", "EXP-CRJ"), ("J9L960010", "PROD-CRJ")
     exposures = make_exposure(), make_exposure("j9l960a9q", FLATCORR="OMIT")
     inventory = make_inventory(*exposures, associations=(make_association(*rows),), CRREJTAB="crr.fits")
-    plan = build_plan(recipe(), inventory, ENGINES)
+    plan = build_plan(recipe(), inventory, ENGINES, STEPS)
     finding = next(one for one in plan.findings if one.code == "P402")
     assert "FLATCORR 'PERFORM' and 'OMIT'" in finding.message
 
@@ -161,40 +163,40 @@ def test_members_of_a_group_that_disagree_are_reported():
     ],
 )
 def test_what_calacs_would_fail_on_or_ruin_silently_stops_the_plan(cards, code):
-    plan = build_plan(recipe(), make_inventory(make_exposure(**cards)), ENGINES)
+    plan = build_plan(recipe(), make_inventory(make_exposure(**cards)), ENGINES, STEPS)
     assert code in codes(plan)
     assert not plan.runnable
 
 
 def test_a_needed_reference_that_is_not_applicable_stops_the_plan():
-    plan = build_plan(recipe(), make_inventory(make_exposure(), SATUFILE="N/A"), ENGINES)
+    plan = build_plan(recipe(), make_inventory(make_exposure(), SATUFILE="N/A"), ENGINES, STEPS)
     finding = next(one for one in plan.findings if one.code == "P202")
     assert "SATUFILE" in finding.message
     assert "BIASCORR = PERFORM" in finding.message
 
 
 def test_a_reference_that_is_not_in_the_cache_stops_the_plan_which_still_shows_every_change():
-    plan = build_plan(recipe(), make_inventory(make_exposure(), DARKFILE="new_drk.fits"), ENGINES)
+    plan = build_plan(recipe(), make_inventory(make_exposure(), DARKFILE="new_drk.fits"), ENGINES, STEPS)
     assert "P203" in codes(plan)
     assert not plan.runnable
     assert "jref$new_drk.fits" in [change.new for change in plan.reference_changes]
 
 
 def test_what_the_engine_can_not_do_is_said_by_the_plan_with_the_engine_that_can():
-    plan = build_plan(recipe(text=""), make_inventory(make_exposure()), ENGINES, engine="embedded")
+    plan = build_plan(recipe(text=""), make_inventory(make_exposure()), ENGINES, STEPS, engine="embedded")
     finding = next(one for one in plan.findings if one.code == "P302")
     assert "it does not correct CTE (PCTECORR = 'PERFORM')" in finding.message
     assert 'engine = "calacs"' in finding.hint
 
 
 def test_an_engine_that_is_not_here_stops_the_plan():
-    plan = build_plan(recipe(), make_inventory(make_exposure()), ENGINES, engine="calacs")
+    plan = build_plan(recipe(), make_inventory(make_exposure()), ENGINES, STEPS, engine="calacs")
     assert "P301" in codes(plan)
     assert plan.header_changes
 
 
 def test_auto_says_why_it_chose():
-    plan = build_plan(recipe(), make_inventory(make_exposure()), ENGINES)
+    plan = build_plan(recipe(), make_inventory(make_exposure()), ENGINES, STEPS)
     assert plan.engine.name == "embedded"
     assert "calacs is not here" in plan.engine.why
 
@@ -203,12 +205,12 @@ def test_a_filter_that_drops_everything_is_an_error():
     text = '[association]\nkeep = { MEMTYPE = ["EXP-CRJ"] }\n' + OMIT
     association = make_association(("J9L960A7Q", "EXP-DTH"))
     with pytest.raises(PlanError, match="drops every exposure"):
-        build_plan(recipe(text), make_inventory(make_exposure(), associations=(association,)), ENGINES)
+        build_plan(recipe(text), make_inventory(make_exposure(), associations=(association,)), ENGINES, STEPS)
 
 
 def test_post_steps_follow_what_they_work_on_and_only_final_files_are_products():
     text = OMIT + '[[post]]\nstep = "updatewcs"\n[[post]]\nstep = "compare-plot"\n'
-    plan = build_plan(recipe(text), make_inventory(make_exposure()), ENGINES)
+    plan = build_plan(recipe(text), make_inventory(make_exposure()), ENGINES, STEPS)
     calibrate, update, plot = plan.tasks
     assert [output.folder for output in calibrate.outputs] == [""]
     assert update.after == ("calibrate/j9l960a7q",)
@@ -218,7 +220,7 @@ def test_post_steps_follow_what_they_work_on_and_only_final_files_are_products()
 
 
 def test_json_round_trips_and_the_id_is_that_of_the_text():
-    plan = build_plan(recipe(), make_inventory(make_exposure()), ENGINES)
+    plan = build_plan(recipe(), make_inventory(make_exposure()), ENGINES, STEPS)
     assert from_json(to_json(plan)) == plan
     assert from_json(to_json(plan)).id == plan.id
 
@@ -234,14 +236,16 @@ def test_the_plan_has_the_same_bytes_whatever_the_order_of_dicts(seed):
     other = Inventory(
         **{**vars(inventory), "references": shuffled({k: shuffled(v) for k, v in inventory.references.items()})}
     )
-    assert to_json(build_plan(recipe(), inventory, ENGINES)) == to_json(build_plan(recipe(), other, ENGINES))
+    assert to_json(build_plan(recipe(), inventory, ENGINES, STEPS)) == to_json(
+        build_plan(recipe(), other, ENGINES, STEPS)
+    )
 
 
 def test_fingerprints_follow_content_not_place():
     def made(path: str, sha256: str) -> str:
         exposure = make_exposure()
         moved = type(exposure)(**{**vars(exposure), "raw": FileIdentity(path, 198720, sha256=sha256)})
-        return build_plan(recipe(), make_inventory(moved), ENGINES).tasks[0].fingerprint
+        return build_plan(recipe(), make_inventory(moved), ENGINES, STEPS).tasks[0].fingerprint
 
     here = made("data/j9l960a7q_raw.fits", "1" * 64)
     assert made("elsewhere/j9l960a7q_raw.fits", "1" * 64) == here
@@ -249,7 +253,7 @@ def test_fingerprints_follow_content_not_place():
 
 
 def test_the_json_has_the_keys_that_scripts_rely_on():
-    data = json.loads(to_json(build_plan(recipe(), make_inventory(make_exposure()), ENGINES)))
+    data = json.loads(to_json(build_plan(recipe(), make_inventory(make_exposure()), ENGINES, STEPS)))
     assert {
         "association_changes",
         "header_changes",
