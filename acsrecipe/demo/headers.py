@@ -20,6 +20,7 @@ PROPOSAL = 10775
 SPACING = 700.0
 """Seconds from one exposure's start to the next."""
 SDQFLAGS = 31743
+_BLANK = " " * 8
 _ORIENTATION = PA_V3 - 182.55
 """Position angle of the detector's y axis, degrees."""
 
@@ -113,7 +114,7 @@ def primary_cards(observed: Observed) -> list[Card]:
         ("MOONANGL", 84.5, "angle between moon and V1 axis"),
         ("SUN_ALT", -16.8, "altitude of the sun above Earth's limb"),
         ("FGSLOCK", "FINE", "commanded FGS lock"),
-        ("MTFLAG", "", "moving target"),
+        ("MTFLAG", _BLANK, "moving target"),
         ("DATE-OBS", f"{start:%Y-%m-%d}", "UT date of the start"),
         ("TIME-OBS", f"{start:%H:%M:%S}", "UT time of the start"),
         ("EXPSTART", observed.expstart, "start (Modified Julian Date)"),
@@ -129,7 +130,7 @@ def primary_cards(observed: Observed) -> list[Card]:
         *_title("DIAGNOSTIC KEYWORDS"),
         ("OPUS_VER", "synthetic", "data processing system"),
         ("CSYS_VER", "synthetic", "calibration system"),
-        ("CAL_VER", "", "CALACS code version"),
+        ("CAL_VER", _BLANK, "CALACS code version"),
         ("PROCTIME", observed.expstart + 30, "pipeline processing time (MJD)"),
         *_title("SCIENCE INSTRUMENT CONFIGURATION"),
         ("OBSTYPE", "IMAGING" if sky else "INTERNAL", "imaging or internal"),
@@ -165,10 +166,10 @@ def primary_cards(observed: Observed) -> list[Card]:
         *_title("COSMIC RAY REJECTION ALGORITHM PARAMETERS"),
         ("MEANEXP", 0.0, "reference exposure time for parameters"),
         ("SCALENSE", 0.0, "multiplicative scale factor of noise"),
-        ("INITGUES", "", "initial guess method"),
-        ("SKYSUB", "", "sky value subtracted"),
+        ("INITGUES", _BLANK, "initial guess method"),
+        ("SKYSUB", _BLANK, "sky value subtracted"),
         ("SKYSUM", 0.0, "sky level of the sum of all"),
-        ("CRSIGMAS", "", "statistical rejection criteria"),
+        ("CRSIGMAS", _BLANK, "statistical rejection criteria"),
         ("CRRADIUS", 0.0, "rejection propagation radius (pixels)"),
         ("CRTHRESH", 0.0, "rejection propagation threshold"),
         ("BADINPDQ", 0, "data quality flags to reject"),
@@ -189,7 +190,7 @@ def primary_cards(observed: Observed) -> list[Card]:
         *_title("ASSOCIATION KEYWORDS"),
         ("ASN_ID", observed.association.upper() or "NONE", "association"),
         ("ASN_TAB", f"{observed.association}_asn.fits" if observed.association else "NONE", "association table"),
-        ("ASN_MTYP", mode.member, "role in the association"),
+        ("ASN_MTYP", mode.member or _BLANK, "role in the association"),
     ]
 
 
@@ -320,7 +321,7 @@ def _readout_cards(window: Window) -> list[Card]:
         ("XCORNER", 0 if whole else window.x0 - PRESCAN + 1, "corner along x"),
         ("YCORNER", 0 if whole else window.y0 + 1, "corner along y"),
         *_title("PHOTOMETRY KEYWORDS"),
-        ("PHOTMODE", "", "observation configuration"),
+        ("PHOTMODE", _BLANK, "observation configuration"),
         ("PHOTFLAM", 0.0, "inverse sensitivity"),
         ("PHOTZPT", 0.0, "ST magnitude zero point"),
         ("PHOTPLAM", 0.0, "pivot wavelength (Angstrom)"),

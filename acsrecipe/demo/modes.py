@@ -72,11 +72,121 @@ class Mode:
         return self.readout != "full"
 
 
-_POST = 57000.25
+_POST = 56800.25
 _LATE = 58000.25
 
 MODES: dict[str, Mode] = {
     "pre_dth": Mode("2006, dithered full frames", exposures=4),
-    "pre_sub": Mode("2006, one subarray of amplifier C", exposures=1, ccdamp="C", readout="2K", aperture="WFC2C-2K"),
+    "pre_sub": Mode("2006, subarray, amplifier C", exposures=1, ccdamp="C", readout="2K", aperture="WFC2C-2K"),
+    "post_dth": Mode("2014, dithered full frames, post-flashed", expstart=_POST, flashdur=5.0),
+    "post_full": Mode(
+        "2014, dithered full frames, DS_int and gain 2: bias shift, cross talk, stripes",
+        expstart=_POST,
+        jwrotype="DS_int",
+        true_size=True,
+    ),
+    "post_sink": Mode("2017, dithered full frames, sink pixels flagged", expstart=_LATE, sink=True),
+    "pre_cr": Mode("2006, CR-SPLIT pair", member="EXP-CRJ"),
+    "pre_cr3": Mode("2006, CR-SPLIT triple", member="EXP-CRJ", exposures=3),
+    "post_cr": Mode("2014, CR-SPLIT pair", member="EXP-CRJ", expstart=_POST),
+    "pre_rpt": Mode("2006, repeated exposures (RPT-OBS)", member="EXP-RPT"),
+    "pre_gain1": Mode("2006, full frame, gain 1", exposures=1, ccdgain=1.0),
+    "pre_gain4": Mode("2006, full frame, gain 4", exposures=1, ccdgain=4.0),
+    "post_gain05": Mode("2014, full frame, gain 0.5", expstart=_POST, exposures=1, ccdgain=0.5),
+    "pre_ad": Mode("2006, full frame, amplifiers A and D", exposures=1, ccdamp="AD"),
+    "pre_bc": Mode("2006, full frame, amplifiers B and C", exposures=1, ccdamp="BC"),
+    "pre_sub2k_old": Mode(
+        "2006, old subarray of 2046 rows, amplifier B", exposures=1, ccdamp="B", readout="old-2K", aperture="WFC1-2K"
+    ),
+    "pre_sub1k_old": Mode(
+        "2006, old subarray of 1024 rows, amplifier B", exposures=1, ccdamp="B", readout="old-1K", aperture="WFC1-1K"
+    ),
+    "pre_sub512_old": Mode(
+        "2006, old subarray of 512 rows, amplifier B", exposures=1, ccdamp="B", readout="old-512", aperture="WFC1-512"
+    ),
+    "post_sub1k_old": Mode(
+        "2014, old subarray of 1024 rows, amplifier C",
+        expstart=_POST,
+        exposures=1,
+        ccdamp="C",
+        readout="old-1K",
+        aperture="WFC2-1K",
+    ),
+    "post_sub2k": Mode(
+        "2017, subarray of 2048 rows, amplifier A",
+        expstart=_LATE,
+        exposures=1,
+        ccdamp="A",
+        readout="2K",
+        aperture="WFC1A-2K",
+    ),
+    "post_sub2k_full": Mode(
+        "2017, subarray of 2048 rows, amplifier B, DS_int and gain 2: bias shift",
+        expstart=_LATE,
+        exposures=1,
+        ccdamp="B",
+        readout="2K",
+        aperture="WFC1B-2K",
+        jwrotype="DS_int",
+        true_size=True,
+    ),
+    "post_sub1k": Mode(
+        "2017, subarray of 1024 rows, amplifier D, DS_int",
+        expstart=_LATE,
+        exposures=1,
+        ccdamp="D",
+        readout="1K",
+        aperture="WFC2D-1K",
+        jwrotype="DS_int",
+    ),
+    "post_sub512": Mode(
+        "2017, subarray of 512 rows, amplifier B, DS_int",
+        expstart=_LATE,
+        exposures=1,
+        ccdamp="B",
+        readout="512",
+        aperture="WFC1B-512",
+        jwrotype="DS_int",
+    ),
+    "pre_pol": Mode(
+        "2006, polarizer, old subarray, amplifier B",
+        exposures=1,
+        ccdamp="B",
+        readout="old-2K",
+        aperture="WFC1-POL0V",
+        filters=("F606W", "POL0V"),
+    ),
+    "post_pol": Mode(
+        "2017, polarizer, subarray, amplifier B",
+        expstart=_LATE,
+        exposures=1,
+        ccdamp="B",
+        readout="2K",
+        aperture="WFC1-POL0UV",
+        filters=("F606W", "POL0UV"),
+    ),
+    "pre_ramp": Mode(
+        "2006, ramp filter, old subarray, amplifier B",
+        exposures=1,
+        ccdamp="B",
+        readout="old-2K",
+        aperture="WFC1-MRAMPQ",
+        filters=("CLEAR1L", "FR914M"),
+        lrfwave=8800.0,
+    ),
+    "post_ramp": Mode(
+        "2017, ramp filter, subarray, amplifier B",
+        expstart=_LATE,
+        exposures=1,
+        ccdamp="B",
+        readout="2K",
+        aperture="WFC1-MRAMPQ",
+        filters=("CLEAR1L", "FR914M"),
+        lrfwave=8112.5,
+    ),
+    "pre_bias": Mode("2006, bias frames", member="", imagetyp="BIAS", exptime=0.0),
+    "post_bias": Mode("2014, bias frames", member="", imagetyp="BIAS", exptime=0.0, expstart=_POST),
+    "pre_dark": Mode("2006, dark frames", member="", imagetyp="DARK", exptime=1000.0),
+    "post_dark": Mode("2014, dark frames", member="", imagetyp="DARK", exptime=1000.0, expstart=_POST),
 }
 """By name. `pre_dth` is the case of STScI's ACS/WFC reduction notebook."""

@@ -40,7 +40,7 @@ def write_support(path: Path, observed: Observed) -> None:
         ("ROOTNAME", observed.rootname.upper()),
         ("PROPOSID", PROPOSAL),
         ("OBSERVTN", observed.rootname[-3:].upper()),
-        ("ASN_MTYP", observed.mode.member),
+        ("ASN_MTYP", observed.mode.member or " " * 8),
     ]
     log: list[Card] = [("EXTNAME", "UDL"), ("EXTVER", 1)]
     write_fits(path, [(primary, None), (log, np.zeros(_UDL_WORDS, dtype=np.int16))])

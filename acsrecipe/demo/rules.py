@@ -185,15 +185,25 @@ def date_edition(kind: str, edition: int, mode: Mode) -> str:
     return f"{day:%Y-%m-%d} 00:00:00"
 
 
-def choose_old(switches: Mapping[str, str], mode: Mode) -> dict[str, str]:
-    """Give what a pipeline with the old context wrote into the headers: ``jref$name`` or ``N/A``, by keyword."""
+def choose_references(switches: Mapping[str, str], mode: Mode, edition: int) -> dict[str, str]:
+    """Give what a pipeline writes into the headers of an exposure: ``jref$name`` or ``N/A``, by keyword.
+
+    Parameters
+    ----------
+    switches : mapping
+        The calibration switches, which decide what is needed.
+    mode : Mode
+    edition : int
+        1 with the old context, 2 with the new one.
+    """
     needed = dict.fromkeys(RULES, True)
     for kind, rule in RULES.items():
         if rule.switch != "NONE":
             needed[kind] = switches[rule.switch] != "OMIT"
     needed["CRREJTAB"] |= switches["RPTCORR"] != "OMIT"
     needed["PFLTFILE"] &= mode.imagetyp == "EXT"
-    return {kind: f"jref${name_reference(kind, 1)}" if wanted else "N/A" for kind, wanted in needed.items()}
+    newest = {kind: min(edition, list_editions(kind)[-1]) for kind in RULES}
+    return {kind: f"jref${name_reference(kind, newest[kind])}" if needed[kind] else "N/A" for kind in RULES}
 
 
 def write_rules(cache: Path, mode: Mode) -> None:

@@ -154,7 +154,10 @@ def _bad_pixels(seed: int, geometry: Geometry, edition: int) -> fits.BinTableHDU
 def _rejection() -> fits.BinTableHDU:
     columns = [("CRSPLIT", "J"), ("MEANEXP", "E"), ("SCALENSE", "E"), ("INITGUES", "8A"), ("SKYSUB", "4A")]
     columns += [("CRSIGMAS", "20A"), ("CRRADIUS", "E"), ("CRTHRESH", "E"), ("BADINPDQ", "J"), ("CRMASK", "L")]
-    rows = [(n, 10000.0, 30.0, "med", "mode", "6.5,5.5,4.5", 2.1, 0.5555, 0, True) for n in range(1, 9)]
+    # Of a pair the median is the mean: the first guess has to be the minimum.
+    guesses = ["min" if exposures <= 2 else "med" for exposures in range(1, 9)]
+    rest = ("mode", "6.5,5.5,4.5", 2.1, 0.5555, 0, True)
+    rows = [(n, 10000.0, 30.0, guess, *rest) for n, guess in enumerate(guesses, 1)]
     return _from_rows([*columns, ("CCDCHIP", "J")], [(*row, -999) for row in rows])
 
 
