@@ -10,20 +10,18 @@ from rich.console import Console
 from rich.text import Text
 
 from acsrecipe.errors import AcsRecipeError, RecipeError
+from acsrecipe.process import clean_text
 from acsrecipe.recipe.toml import problems_as_json, render_problems
-
-UNLIMITED = 100_000
-"""Width for output that is piped: a reader such as grep wants whole lines, not a terminal's."""
 
 
 def stdout(*, width: int | None = None) -> Console:
-    """Make a console for data. Colour and width are the terminal's; NO_COLOR and COLUMNS are respected."""
-    return Console(highlight=False, soft_wrap=False, width=width)
+    """Make a console for data: text is taken literally; colour and width are the terminal's (NO_COLOR, COLUMNS)."""
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def stderr() -> Console:
     """Make a console for messages."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def say(message: str, *, style: str = "") -> None:
@@ -55,8 +53,8 @@ def show_error(error: AcsRecipeError, *, as_json: bool = False) -> None:
         write_json({"problems": [problem]})
         return
     text = Text("error: ", style="bold red")
-    text.append(f"{error.where}: " if error.where else "", style="not bold cyan")
-    text.append(error.message, style="not bold default")
+    text.append(clean_text(f"{error.where}: ") if error.where else "", style="not bold cyan")
+    text.append("\n".join(clean_text(line) for line in error.message.splitlines()), style="not bold default")
     text.append(f" [{error.code}]" if error.code else "", style="not bold dim")
     if error.hint:
         text.append(f"\n\nhint: {error.hint}", style="not bold default")

@@ -25,6 +25,7 @@ from acsrecipe.plan.model import (
     Task,
     Why,
 )
+from acsrecipe.process import clean_text
 
 WIDE = 120
 """Columns from which a change and its reason share a line."""
@@ -79,7 +80,7 @@ def _heading(plan: Plan) -> RenderableType:
         text = Text(plan.context.name, style="bold")
         text.append(f"  asked for as {plan.context.asked!r}, from {plan.context.source}", style="not bold")
         if plan.context.synced:
-            text.append(f", {plan.context.synced}", style="not bold")
+            text.append(f"; the cache last heard of a server {plan.context.synced}", style="not bold")
         grid.add_row("CRDS context", text)
     if plan.engine:
         text = Text(f"{plan.engine.name} {plan.engine.version}".strip(), style="bold")
@@ -182,7 +183,7 @@ def _why(why: Why) -> Text:
     text = Text(style="dim")
     if why.where:
         text.append(f"{why.where} ", style="cyan not dim")
-    return text.append(why.text)
+    return text.append(clean_text(why.text))
 
 
 def _show(value: Scalar) -> str:
@@ -190,7 +191,7 @@ def _show(value: Scalar) -> str:
         return "(absent)"
     if isinstance(value, bool):
         return "T" if value else "F"
-    return str(value)
+    return clean_text(str(value))
 
 
 def _tasks(tasks: Sequence[Task]) -> RenderableType:

@@ -257,7 +257,7 @@ class _Run:
                 elif self.failed and not self.options.keep_going:
                     del pending[task.id]
                     self.skipped.append(task.id)
-                elif set(task.after) <= done:
+                elif set(task.after) <= done and len(running) < pool.size:
                     del pending[task.id]
                     running.add(task.id)
                     self._start(pool, task, reasons[task.id])
