@@ -16,7 +16,14 @@ from acsrecipe import files
 from acsrecipe.errors import PlanError
 from acsrecipe.inputs import cards as fits_cards
 from acsrecipe.inputs.header import Hdu, read_whole, refuse_cut, scan
-from acsrecipe.inputs.members import Group, check_association, filter_members, group_members, members_that_disagree
+from acsrecipe.inputs.members import (
+    Group,
+    check_association,
+    filter_members,
+    group_members,
+    members_that_disagree,
+    rows_of_group,
+)
 from acsrecipe.inputs.model import Association, FileIdentity, Member, Value
 
 __all__ = [
@@ -28,6 +35,7 @@ __all__ = [
     "parse_association",
     "read_association",
     "refuse_other_instrument",
+    "rows_of_group",
     "write_filtered",
 ]
 

@@ -20,23 +20,24 @@ ROOTNAME = re.compile(r"j[a-z0-9]{8}", re.ASCII)
 MOST_COMBINED = 120
 """Images that ACSREJ combines at once (MAX_FILES in calacs)."""
 
+_Kind = Literal["CR", "RPT"]
 _MEMTYPE = re.compile(r"(EXP|PROD)-(DTH|CRJ|RPT|(?:CR|RP)\d+)", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Exposures that calacs makes one product of: a CR-SPLIT or RPT-OBS group, or one dithered exposure.
+    """Exposures that are calibrated together: a CR-SPLIT or RPT-OBS group, or one exposure alone.
 
     Attributes
     ----------
     kind : str
-        ``CR``, ``RPT`` or ``DTH``.
+        ``CR``, ``RPT``, or ``DTH`` for an exposure alone: EXP-DTH, or any whose group has no product row.
     number : int
-        n of EXP-CRn or EXP-RPn (1 for EXP-CRJ and EXP-RPT); 0 for a dithered exposure.
+        n of EXP-CRn or EXP-RPn (1 for EXP-CRJ and EXP-RPT); 0 for an exposure alone.
     exposures : tuple of Member
-        In the table's order.
+        In the table's order; only those that are present.
     product : Member or None
-        The row of its own product; always None for a dithered exposure.
+        The row of its own product, the last one where there are several; None for an exposure alone.
     """
 
     kind: Literal["CR", "RPT", "DTH"]
@@ -57,17 +58,17 @@ def check_association(association: Association, members: Sequence[Member]) -> tu
     Returns
     -------
     tuple of Observed
-        A002 to A012; each names its rows. (A009, a member without a RAW file, is the survey's to see.)
+        A002 to A015; each names its rows. (A009, a member without a RAW file, is the survey's to see.)
     """
     found = [*_check_table(members), *(one for member in members for one in _check_row(member))]
     for group in group_members(members):
-        found.extend(_check_group(group))
+        found.extend(_check_group(group, members))
     return tuple(
         Observed(code, severity, message, association.file.path, hint) for code, severity, message, hint in found
     )
 
 
-_Found = tuple[str, Literal["error", "warning"], str, str]
+_Found = tuple[str, Literal["error", "warning", "note"], str, str]
 
 
 def _check_table(members: Sequence[Member]) -> Iterator[_Found]:
@@ -84,22 +85,27 @@ def _check_table(members: Sequence[Member]) -> Iterator[_Found]:
         rows = [member for member in members if member.memname.strip().upper() == name]
         listed = " and ".join(f"{member.row} ({member.memtype})" for member in rows)
         yield "A003", "error", f"{name} is a member more than once: rows {listed}", "drop all rows but one"
-    finals = [member for member in members if _memtype(member) == "PROD-DTH"]
-    if len(finals) > 1:
-        listed = ", ".join(f"{member.row} ({member.memname})" for member in finals)
-        yield "A004", "error", f"has several PROD-DTH products: rows {listed}", "drop all of them but one, or all"
-    kinds = {group.kind for group in group_members(members)}
-    if "DTH" in kinds and len(kinds) > 1:
-        text = "EXP-DTH rows stand beside EXP-CRn or EXP-RPn rows: calacs calibrates only the latter"
-        yield "A012", "warning", text, "make a recipe for each"
+    products: dict[str, list[Member]] = {}
+    for member in members:
+        if _spelling(member).startswith("PROD-"):
+            products.setdefault(_label(member), []).append(member)
+    for label, rows in products.items():
+        if len(rows) > 1:
+            listed = " and ".join(f"{member.row} ({member.memname})" for member in rows)
+            yield "A004", "error", f"has several products for {label}: rows {listed}", "drop all of them but one"
+    single = [member for group in group_members(members) if group.kind == "DTH" for member in group.exposures]
+    for member in single:
+        if _position(member) is not None:
+            text = f"{member.memname} in row {member.row} is {member.memtype}, but its group has no product row"
+            yield "A011", "note", f"{text}: it is calibrated alone, not combined", ""
 
 
 def _check_row(member: Member) -> Iterator[_Found]:
     name, row = member.memname, f"row {member.row}"
     if "_" in member.memtype:
-        text = f"MEMTYPE {member.memtype} in {row} has '_' where calacs expects '-': it reads it as {_memtype(member)}"
+        text = f"MEMTYPE {member.memtype} in {row} has '_' where calacs expects '-': it is read as {_spelling(member)}"
         yield "A005", "warning", text, ""
-    if not _MEMTYPE.fullmatch(_memtype(member)):
+    if not _MEMTYPE.fullmatch(_spelling(member)):
         text = f"unknown MEMTYPE {member.memtype!r} in {row}"
         yield "A006", "error", text, "expected EXP- or PROD- and DTH, CRJ, CRn, RPT or RPn; or drop the row"
     if not ROOTNAME.fullmatch(name.strip().lower()):
@@ -109,16 +115,51 @@ def _check_row(member: Member) -> Iterator[_Found]:
         yield "A008", "warning", f"{name} in {row} has MEMPRSNT = F: calacs leaves it out", ""
 
 
-def _check_group(group: Group) -> Iterator[_Found]:
-    if group.kind == "DTH":
+def _check_group(group: Group, members: Sequence[Member]) -> Iterator[_Found]:
+    if group.product is None:
         return
-    label, count = f"{group.kind} group {group.number}", len(group.exposures)
+    first, count = group.exposures[0], len(group.exposures)
+    label = f"{_label(first)} (from row {first.row})"
     if count > MOST_COMBINED:
-        text = f"{label} has {count} exposures (rows {group.exposures[0].row} to {group.exposures[-1].row})"
-        yield "A010", "error", f"{text}: calacs combines at most {MOST_COMBINED}", "drop some of them"
-    if count and group.product is None:
-        text = f"{label} has no product row, so its combined image has no name"
-        yield "A011", "error", text, "keep the PROD- row of the group too, or drop its EXP- rows"
+        text = f"group {label} has {count} exposures: calacs combines at most {MOST_COMBINED}"
+        yield "A010", "error", text, "drop some of them"
+    if count == 1:
+        text = f"group {label} has one exposure, {first.memname}: calacs combines two or more, and stops at one"
+        yield (
+            "A012",
+            "error",
+            text,
+            f"drop row {group.product.row} ({group.product.memname}) too: it is then done alone",
+        )
+    reached = _positions(members, rows_of_group(members, group))
+    if reached < group.number:
+        text = f"group {label}: calacs counts {reached} groups in its rows, and crashes at group number {group.number}"
+        yield "A014", "error", text, "keep the PROD- rows of the groups before it"
+
+
+def rows_of_group(members: Sequence[Member], group: Group) -> tuple[int, ...]:
+    """Give the rows of an association with which calacs does one group only.
+
+    They are the group's own, and the product rows of the groups of lower number: calacs makes room
+    for as many groups as it counts in the table, then uses their numbers, and crashes (calacs 10.5.0)
+    on a table with two exposures of group 4 and its product only. Products without exposures it skips.
+    """
+    own = {member.row for member in group.exposures}
+    for member in members:
+        position = _position(member)
+        if position and position[0] == group.kind and position[1] <= group.number and not is_exposure(member):
+            own.add(member.row)
+    return tuple(sorted(own))
+
+
+def _positions(members: Sequence[Member], rows: Sequence[int]) -> int:
+    """Count groups as calacs does: a row counts if its number is above the count so far."""
+    count = 0
+    for member in members:
+        position = _position(member)
+        if member.row in rows and position and position[1] > count:
+            count += 1
+    return count
 
 
 def filter_members(
@@ -166,43 +207,30 @@ def matches(pattern: str, name: str) -> bool:
 
 def is_exposure(member: Member) -> bool:
     """Tell whether a row names an exposure, not a product."""
-    return _memtype(member).startswith("EXP-")
+    return _spelling(member).startswith("EXP-")
 
 
 def group_members(members: Sequence[Member]) -> tuple[Group, ...]:
-    """Sort the exposures that are present into the groups that calacs processes, in the table's order."""
-    exposures: dict[tuple[Literal["CR", "RPT", "DTH"], int], list[Member]] = {}
-    products: dict[tuple[str, int], Member] = {}
-    groups: list[Group] = []
-    order: list[tuple[Literal["CR", "RPT", "DTH"], int] | Member] = []
+    """Sort the exposures that are present into groups, in the order of their first rows."""
+    products = {_position(member): member for member in members if not is_exposure(member) and _position(member)}
+    together: dict[tuple[_Kind, int] | int, list[Member]] = {}
     for member in members:
-        found = _MEMTYPE.fullmatch(_memtype(member))
-        if found is None:
-            continue
-        kind: Literal["CR", "RPT"] = "CR" if found[2].startswith("CR") else "RPT"
-        key = (kind, int(found[2][2:]) if found[2][2:].isdigit() else 1)
-        if found[1] == "PROD":
-            products.setdefault(key, member) if found[2] != "DTH" else None
-        elif not member.memprsnt:
-            continue
-        elif found[2] == "DTH":
-            order.append(member)
-        else:
-            if key not in exposures:
-                order.append(key)
-            exposures.setdefault(key, []).append(member)
-    for one in order:
-        if isinstance(one, Member):
-            groups.append(Group("DTH", 0, (one,)))
-        else:
-            groups.append(Group(one[0], one[1], tuple(exposures[one]), products.get(one)))
-    return tuple(groups)
+        if is_exposure(member) and member.memprsnt:
+            position = _position(member)
+            key = position if position and position in products else member.row
+            together.setdefault(key, []).append(member)
+    return tuple(
+        Group("DTH", 0, tuple(exposures))
+        if isinstance(key, int)
+        else Group(key[0], key[1], tuple(exposures), products[key])
+        for key, exposures in together.items()
+    )
 
 
 def members_that_disagree(
     association: Association, members: Sequence[Member], headers: Mapping[str, Mapping[str, Value]]
 ) -> tuple[Observed, ...]:
-    """Report switches and reference names that differ within a group of which calacs takes the first member's.
+    """Report headers that don't fit a group, of which calacs takes the first member's settings for all.
 
     Parameters
     ----------
@@ -215,28 +243,47 @@ def members_that_disagree(
     Returns
     -------
     tuple of Observed
-        A020 warnings, one for each member and keyword.
+        A020 warnings, one for each member and keyword: switches and reference names that differ from
+        the first member's. A021 errors: CRCORR or RPTCORR = PERFORM in the first member of the other
+        kind of group, at which calacs stops.
     """
     found = []
     for group in group_members(members):
         roots = [member.memname.strip().lower() for member in group.exposures]
-        first, *others = [root for root in roots if root in headers] or [""]
-        for other in others:
+        if group.product is None or roots[0] not in headers:
+            continue
+        first = headers[roots[0]]
+        wrong = "RPTCORR" if group.kind == "CR" else "CRCORR"
+        if _plain(first.get(wrong)) == "PERFORM":
+            text = f"{roots[0]}, the first of a group of {group.exposures[0].memtype}, has {wrong} = PERFORM"
+            hint = f"set {wrong} = OMIT under [switches]"
+            found.append(Observed("A021", "error", f"{text}: calacs stops at that", association.file.path, hint))
+        for other in (root for root in roots[1:] if root in headers):
             for keyword in (*SWITCHES, *REFERENCES):
-                here, there = headers[first].get(keyword), headers[other].get(keyword)
-                if _spelled(here) != _spelled(there):
-                    message = (
-                        f"{other} has {keyword} = {there}, but {first}, the first of its {group.kind} group, has "
-                        f"{keyword} = {here}: calacs takes the first member's switches and references for all"
-                    )
-                    hint = f"set {keyword} to the same value in all of them, or drop one"
-                    found.append(Observed("A020", "warning", message, association.file.path, hint))
+                here, there = first.get(keyword), headers[other].get(keyword)
+                if _plain(here) != _plain(there):
+                    text = f"{keyword} = {there} in {other} will not count: calacs takes {here} of {roots[0]}"
+                    hint = f"{roots[0]} is the first of its {group.kind} group; give both the same {keyword}"
+                    found.append(Observed("A020", "warning", text, association.file.path, hint))
     return tuple(found)
 
 
-def _memtype(member: Member) -> str:
+def _spelling(member: Member) -> str:
     return member.memtype.strip().upper().replace("_", "-")
 
 
-def _spelled(value: Value) -> Value:
+def _position(member: Member) -> tuple[_Kind, int] | None:
+    """Give the kind and number of the group that a row belongs to; None where it stands alone."""
+    found = _MEMTYPE.fullmatch(_spelling(member))
+    if found is None or found[2] == "DTH":
+        return None
+    number = found[2][2:]
+    return "CR" if found[2].startswith("CR") else "RPT", int(number) if number.isdigit() else 1
+
+
+def _label(member: Member) -> str:
+    return _spelling(member).partition("-")[2]
+
+
+def _plain(value: Value) -> Value:
     return value.strip().upper() if isinstance(value, str) else value
