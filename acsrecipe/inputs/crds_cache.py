@@ -30,9 +30,44 @@ MAPPING_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}\.(?:pmap|imap|rmap)")
 # jref$ and the name have to fit one FITS card.
 REFERENCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,54}\.fits")
 
+LATEST = ("latest", "hst-latest", "hst-operational")
+"""What stands for the server's latest context."""
+
+_STATED_SHA1 = re.compile(rb"""['"]sha1sum['"]\s*:\s*['"]([0-9a-f]{40})['"]""")
 _MOST_CONFIG = 64 * 2**20
 _MOST_CATALOGUE = 512 * 2**20
 _CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server may take, in seconds where not said otherwise.
+
+    Attributes
+    ----------
+    connect : float
+        For a connection.
+    silence : float
+        Between two bytes, and over which ``least_rate`` is measured.
+    least_rate : float
+        Bytes a second below which a transfer counts as stalled.
+    attempts : int
+        How often a request is made before it is given up.
+    backoff : float
+        Before the second attempt; doubled for each further one.
+    longest_wait : float
+        The longest that a server's Retry-After is obeyed.
+    lock : float
+        For another process that fills the same cache.
+    """
+
+    connect: float = 10.0
+    silence: float = 30.0
+    least_rate: float = 1024.0
+    attempts: int = 4
+    backoff: float = 1.0
+    longest_wait: float = 60.0
+    lock: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -49,12 +84,14 @@ class CrdsSettings:
         ``hst``.
     offline : bool
         Never touch the network, even where a server is named.
+    patience : Patience
     """
 
     cache: str
     server: str | None = None
     observatory: str = "hst"
     offline: bool = False
+    patience: Patience = Patience()
 
     @property
     def online(self) -> bool:
@@ -111,7 +148,8 @@ class CrdsCache:
     @property
     def synced(self) -> str:
         """When the cache last heard of a server, ISO 8601 to the second, or empty when unknown."""
-        found = re.match(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)", str(self.config.get("last_synced", "")))
+        heard = self.config.get("acsrecipe_heard") or self.config.get("last_synced") or ""
+        found = re.match(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)", str(heard))
         return f"{found[1]}T{found[2]}" if found else ""
 
     @cached_property
@@ -289,6 +327,21 @@ def identify(cache: CrdsCache, name: str) -> FileIdentity | None:
     if known is None:
         return FileIdentity(path=str(path), size=found.st_size)
     return FileIdentity(path=str(path), size=known.size, sha1=known.sha1)
+
+
+def verify_mapping(content: bytes) -> str:
+    """Compare a mapping with the sha1 that it carries (of all its lines but that one); empty where they agree."""
+    found = mapping_sha1(content)
+    stated = _STATED_SHA1.search(content)
+    if stated is None:
+        return "carries no sha1 of itself"
+    return "" if stated[1].decode() == found else f"has lines of sha1 {found}, but says {stated[1].decode()}"
+
+
+def mapping_sha1(content: bytes) -> str:
+    """Give a mapping's sha1 as CRDS defines it."""
+    lines = (line for line in content.splitlines(keepends=True) if b"sha1sum" not in line)
+    return hashlib.sha1(b"".join(lines), usedforsecurity=False).hexdigest()
 
 
 _hashed: dict[tuple[str, int, int, int, int], str] = {}

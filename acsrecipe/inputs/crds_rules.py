@@ -11,7 +11,6 @@ import ast
 import contextlib
 import hashlib
 import logging
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,7 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from acsrecipe.errors import ArchiveError
-from acsrecipe.inputs.crds_cache import MAPPING_NAME, REFERENCE_NAME, CrdsCache, identify
+from acsrecipe.inputs.crds_cache import (
+    MAPPING_NAME,
+    REFERENCE_NAME,
+    CrdsCache,
+    identify,
+    mapping_sha1,
+    verify_mapping,
+)
 from acsrecipe.inputs.model import Context, FileIdentity, HduHeader, Observed, ReferenceChoice, Value
 
 INSTRUMENT = "acs"
@@ -236,23 +242,17 @@ def _read_mapping(cache: CrdsCache, name: str) -> tuple[str, str]:
         msg = f"{name} is not in the CRDS cache {cache.root}"
         hint = "offline and serverless it has to be in the cache; with a CRDS server it is fetched"
         raise ArchiveError(msg, hint=hint, code="C002") from error
-    lines = content.splitlines(keepends=True)
-    found = _sha1(b"".join(line for line in lines if b"sha1sum" not in line))
-    stated = re.search(rb"""['"]sha1sum['"]\s*:\s*['"]([0-9a-f]{40})['"]""", content)
-    if stated is None or stated[1].decode() != found:
-        claim = stated[1].decode() if stated else "nothing"
-        raise _broken(cache, name, f"its lines have sha1 {found}, but it says {claim}")
+    wrong = verify_mapping(content)
+    if wrong:
+        raise _broken(cache, name, f"it {wrong}")
     known = cache.catalogue.get(name)
-    if known and known.sha1 and known.sha1 != _sha1(content):
-        raise _broken(cache, name, f"it has sha1 {_sha1(content)}, CRDS's catalogue says {known.sha1}")
+    whole = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+    if known and known.sha1 and known.sha1 != whole:
+        raise _broken(cache, name, f"it has sha1 {whole}, CRDS's catalogue says {known.sha1}")
     try:
-        return content.decode(), found
+        return content.decode(), mapping_sha1(content)
     except UnicodeDecodeError as error:
         raise _broken(cache, name, "it is not text") from error
-
-
-def _sha1(content: bytes) -> str:
-    return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 
 def _broken(cache: CrdsCache, name: str, what: str) -> ArchiveError:
