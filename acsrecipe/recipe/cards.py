@@ -64,7 +64,7 @@ def show(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "an array"
     if isinstance(value, int) and abs(value) >= 10**40:
-        return f"a whole number of about {value.bit_length() * 3 // 10} digits"
+        return f"a whole number of {int(value.bit_length() * 0.30103) + 1} digits"
     return str(value)
 
 
@@ -74,7 +74,7 @@ def kind_of(value: Any) -> str:
         return "a boolean"
     for kinds, name in (
         (int, "a whole number"),
-        (float, "a number"),
+        (float, "a decimal number"),
         (str, "a string"),
         (Mapping, "a table"),
         ((list, tuple), "an array"),
@@ -84,7 +84,7 @@ def kind_of(value: Any) -> str:
     return "a date or time"
 
 
-def cards(value: Any, others: Mapping[str, Any]) -> Iterator[Finding]:
+def settings(value: Any, others: Mapping[str, Any]) -> Iterator[Finding]:
     """Check ``set`` of a header override: keywords, types, and values that a card and calacs can hold."""
     if not isinstance(value, Mapping):
         return

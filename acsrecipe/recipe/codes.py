@@ -28,6 +28,7 @@ CODES: Final[dict[str, str]] = {
     "R020": "Not a rootname (IPPPSSOOT, J for ACS), a pattern of rootnames, or a proposal number.",
     "R021": "Not a MEMTYPE of association tables.",
     "R022": "Not a kind of product, or RAW is not among the products.",
+    "R023": "A text holds control characters, which could garble a terminal.",
     # Switches.
     "R030": "Not a calibration switch of ACS. calacs ignores switches that it does not know.",
     "R031": "A switch is PERFORM or OMIT, in capitals. calacs stops at other words.",

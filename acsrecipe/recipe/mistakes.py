@@ -26,6 +26,8 @@ from acsrecipe.recipe.model import (
 
 Path = tuple[str | int, ...]
 
+_MOST_MISSPELT: Final = 200
+
 _TABLES: Final[dict[Path, type[BaseModel]]] = {
     (): Recipe,
     ("observations",): Observations,
@@ -74,19 +76,32 @@ def read_mistakes(error: ValidationError, data: Mapping[str, Any]) -> Iterator[F
     Finding
         With the whole path from the top of the file.
     """
-    # One value may break a rule and a type at once: people need to hear it once.
+    lines = [(line, _path(line["loc"], data)) for line in error.errors(include_url=False)]
+    # A misspelt key is one mistake, though pydantic also misses the right one.
+    meant = {
+        (*path[:-1], near)
+        for line, path in lines[:_MOST_MISSPELT]
+        if line["type"] == "extra_forbidden" and (near := nearest(str(path[-1]), _fields(path[:-1], data)))
+    }
+    # One value may break a rule and a type at once: people need to hear it once, in the words of the rule.
     said: set[Path] = set()
-    lines = error.errors(include_url=False)
     for own in (True, False):
-        for line in lines:
-            if (line["type"] in CODES) != own:
-                continue
-            path = _path(line["loc"], data)
-            if not own and path in said:
+        for line, path in lines:
+            if (line["type"] in CODES) != own or (path in meant and not _is_written(path, data)):
                 continue
             finding = _ours(line, path) if own else _pydantics(line, path, data)
-            said.add(finding.path)
-            yield finding
+            if own or finding.path not in said:
+                said.add(finding.path)
+                yield finding
+
+
+def _is_written(path: Path, data: Mapping[str, Any]) -> bool:
+    here: Any = data
+    for part in path:
+        if not _holds(here, part):
+            return False
+        here = here[part]
+    return True
 
 
 def _path(location: tuple[str | int, ...], data: Mapping[str, Any]) -> Path:
@@ -126,6 +141,8 @@ def _pydantics(line: Any, path: Path, data: Mapping[str, Any]) -> Finding:
     match kind:
         case "extra_forbidden":
             return _unknown_key(path, data)
+        case "missing" if isinstance(path[-1], int):
+            return Finding("R013", f"{_name(path[:-1])} has too few elements", "", path[:-1])
         case "missing" | "union_tag_not_found":
             return _missing(path if kind == "missing" else (*path, "step"))
         case "union_tag_invalid":
@@ -184,7 +201,7 @@ def _name(path: Path) -> str:
 
 def _table_name(path: Path) -> str:
     if not path:
-        return "a recipe"
+        return "the recipe"
     if isinstance(path[-1], int):
         return f"[[{path[-2]}]]"
     return f"[{_name(path)}]"
@@ -208,6 +225,9 @@ def _unknown_key(path: Path, data: Mapping[str, Any]) -> Finding:
 
 def _elsewhere(key: str, table: Path) -> str:
     """Say in which table a key is at home."""
+    for step, model in _STEP_TABLES.items():
+        if table[:1] == ("post",) and key in model.model_fields:
+            return f"'{key}' is an option of the step {step}"
     for home, model in _TABLES.items():
         if home != table and key in model.model_fields:
             return (

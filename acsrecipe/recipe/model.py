@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StrictBool, StrictInt, Tag
 
-from acsrecipe.recipe import rules
+from acsrecipe.recipe import cards, rules
 from acsrecipe.recipe.findings import checked
 
 FORMAT: Final = 1
@@ -102,12 +102,12 @@ class HeaderOverride(_Part):
         description="Allow keywords that change which references CRDS chooses: DETECTOR, CCDGAIN, FILTER1 ...",
         examples=[True],
     )
-    where: Annotated[dict[str, Condition], checked(rules.conditions)] = Field(
+    where: Annotated[dict[str, Condition], checked(cards.conditions)] = Field(
         default={},
         description="Only exposures whose keywords have these values (or one of a list of values).",
         examples=[{"FILTER1": "F606W"}, {"FILTER1": ["F606W", "F814W"], "CCDAMP": "ABCD"}],
     )
-    set: Annotated[dict[str, Scalar], checked(rules.cards)] = Field(
+    set: Annotated[dict[str, Scalar], checked(cards.settings)] = Field(
         description="Keywords and their new values.", examples=[{"DARKTIME": 339.5}, {"EXPFLAG": "NORMAL"}]
     )
     reason: Annotated[Text, checked(rules.not_empty)] = Field(
@@ -195,7 +195,7 @@ class Recipe(_Part):
         description="A short name: letters, digits, '-', '_', '.'; products and logs carry it.",
         examples=["ngc104-f606w"],
     )
-    description: Text = Field(
+    description: Annotated[Text, checked(rules.plain_text)] = Field(
         default="", description="What this recipe is for, in a sentence.", examples=["J9L960010 without CTE correction"]
     )
     observations: Observations = Field(
@@ -207,7 +207,7 @@ class Recipe(_Part):
         description="Which rows of the association calacs sees.",
         examples=[{"keep": {"MEMTYPE": ["EXP-DTH"]}}],
     )
-    switches: Annotated[dict[str, SwitchValue], checked(rules.switches)] = Field(
+    switches: Annotated[dict[str, SwitchValue], checked(cards.switches)] = Field(
         default={},
         description="Calibration switches to set in every exposure: PERFORM or OMIT.",
         examples=[{"PCTECORR": "OMIT"}],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final, NoReturn
 
 import tomli
@@ -21,7 +22,7 @@ MOST_ENTRIES: Final = 10_000
 LONGEST_NUMBER: Final = 128
 
 _BLANKS = re.compile(r"[ \t]*")
-_BLANKS_AND_LINES = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
+_BLANKS_AND_LINES = re.compile(r"(?:[ \t\n]+|#[^\n]*)*")
 _COMMENT = re.compile(r"[ \t]*(?:#[^\n]*)?")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BARE_VALUE = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^\s,\[\]{}#=\"']*|[^\s,\[\]{}#=\"']+")
@@ -65,7 +66,7 @@ class Positions:
     def line_and_column(self, offset: int) -> tuple[int, int]:
         """Give the line and the column of an offset, both from 1."""
         if not self._starts:
-            self._starts += [0, *(match.end() for match in re.finditer("\n", self.text))]
+            self._starts += accumulate((len(line) + 1 for line in self.text.split("\n")), initial=0)
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 

@@ -12,15 +12,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from acsrecipe.recipe.cards import cards, conditions, did_you_mean, kind_of, nearest, show, switches
+from acsrecipe.recipe.cards import did_you_mean, kind_of, nearest, show
 from acsrecipe.recipe.findings import Finding, refuse
 from acsrecipe.recipe.keywords import MEMBER_KEYS, OBSOLETE_REFERENCES, PRODUCTS, REFERENCES
-
-__all__ = [
-    "archive_name", "cards", "conditions", "context", "format_number", "ids", "member_filter", "not_empty", "path",
-    "post_steps", "products", "proposal", "reference_overrides", "require_scalar", "require_scalar_or_list",
-    "require_text", "section", "server", "slug", "switches", "threads", "upper", "upper_values",
-]  # fmt: skip
 
 _Others = Mapping[str, Any]
 _ROOTNAME = re.compile(r"J[A-Z0-9]{8}")
@@ -102,8 +96,16 @@ def slug(value: Any, _others: _Others) -> Iterator[Finding]:
         yield Finding("R017", message, hint)
 
 
+def plain_text(value: Any, _others: _Others) -> Iterator[Finding]:
+    """Check that a text can be shown on a terminal as it is."""
+    odd = next((c for c in value if not (c.isprintable() or c in "\n\t")), None) if isinstance(value, str) else None
+    if odd is not None:
+        yield Finding("R023", f"the text holds {show(odd)}", "use printable characters only")
+
+
 def not_empty(value: Any, _others: _Others) -> Iterator[Finding]:
-    """Check that a text says something."""
+    """Check that a text says something, and can be shown."""
+    yield from plain_text(value, _others)
     if isinstance(value, str) and not value.strip():
         yield Finding("R018", "the reason is empty", "say in a few words why: it is shown in the plan and the log")
 
@@ -318,7 +320,12 @@ def threads(value: Any, _others: _Others) -> Iterator[Finding]:
 
 def section(value: Any, _others: _Others) -> Iterator[Finding]:
     """Check a section of an image: x0 < x1 and y0 < y1, from 0."""
-    if not isinstance(value, list | tuple) or len(value) != 4 or any(type(edge) is not int for edge in value):
+    if not isinstance(value, list | tuple):
+        return
+    if len(value) != 4:
+        yield Finding("R013", f"a section has 4 numbers, not {len(value)}", "[x0, x1, y0, y1]")
+        return
+    if any(type(edge) is not int for edge in value):
         return
     x0, x1, y0, y1 = value
     if not (0 <= x0 < x1 <= 100_000 and 0 <= y0 < y1 <= 100_000):

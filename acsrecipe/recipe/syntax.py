@@ -79,6 +79,10 @@ def _hint(text: str, offset: int) -> str:
         return 'use straight quotes: "'
     if re.match(r"\s*[\w.-]+\s*=\s*(#.*)?$", line):
         return "a value is missing after '='"
+    if re.search(r'"[^"]*\\[^"]*"', line):
+        return "in double quotes a backslash starts an escape: use single quotes, or '/'"
+    if line.count("[") != line.count("]"):
+        return "a bracket is not closed"
     if line.count('"') % 2 or line.count("'") % 2:
         return "a quote is not closed"
     return ""

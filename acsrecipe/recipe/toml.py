@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -147,11 +148,12 @@ def _read(path: Path) -> bytes:
         hint = "name the recipe's .toml file" if isinstance(error, FileNotFoundError) else ""
         problem = Problem("R001", where, f"the recipe can't be read: {reason}", hint=hint)
         raise RecipeError((problem,)) from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise RecipeError((Problem("R001", where, f"the recipe can't be read: it is {what}"),))
     with os.fdopen(descriptor, "rb") as stream:
-        mode = os.fstat(stream.fileno()).st_mode
-        if not stat.S_ISREG(mode):
-            what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise RecipeError((Problem("R001", where, f"the recipe can't be read: it is {what}"),))
         try:
             return stream.read(MOST_BYTES + 1)
         except OSError as error:
@@ -253,6 +255,9 @@ def _problem(finding: Finding, offset: int, positions: Positions, file: str) -> 
     line, column = positions.line_and_column(offset)
     end = positions.text.find("\n", offset)
     source = positions.text[offset - column + 1 : end if end >= 0 else len(positions.text)]
+    if finding.code == "R063":
+        # An address may hold a password: what is shown may be kept in a log.
+        source = re.sub(r"//[^/\s]*@", "//***@", source)
     return Problem(finding.code, Where(file, line, column), finding.message, source, finding.hint)
 
 
