@@ -187,6 +187,24 @@ def put_integer(cards: Cards, keyword: str, value: int, comment: str = "") -> No
     _put_number(cards, keyword, f"{value:12d}", comment)
 
 
+def put_truth(cards: Cards, keyword: str, value: bool, comment: str = "") -> None:
+    """Write a logical value."""
+    index = find(cards, keyword)
+    letter = "T" if value else "F"
+    if index < 0:
+        _append(cards, _commented(f"{keyword:8}= {letter:>20}", comment))
+    else:
+        cards[index] = f"{cards[index][:10]}{letter:>20}{cards[index][30:]}"
+
+
+def put_comment(cards: Cards, keyword: str, comment: str) -> None:
+    """Replace the comment of a card that is there."""
+    index = find(cards, keyword)
+    value, _ = _split(cards[index])
+    end = cards[index].index(value, 10) + len(value)
+    cards[index] = _commented(cards[index][:end], comment)
+
+
 def add_history(cards: Cards, line: str) -> None:
     """Append HISTORY cards, 72 characters each."""
     for start in range(0, max(len(line), 1), 72):

@@ -7,17 +7,21 @@ once. What the engine can do is said by `acsrecipe.engines.embedded.modes`, with
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from acsrecipe import __version__
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.cards import Cards
 from acsrecipe.engines.embedded.detector import process_detector
+from acsrecipe.engines.embedded.fitsfile import open_fits
 from acsrecipe.engines.embedded.frame import Frame
+from acsrecipe.engines.embedded.groups import combine_frames, shared_names
 from acsrecipe.engines.embedded.history import State, end_step, switch
 from acsrecipe.engines.embedded.image import process_image, stamp, write_frame
 from acsrecipe.engines.embedded.references import References
 from acsrecipe.errors import EngineError
+from acsrecipe.inputs.association import group_members, read_association
 
 Report = Callable[[str], None]
 
@@ -65,10 +69,69 @@ def calibrate(
     """
     shared = References(references)
     products: list[Path] = []
-    for path in exposures:
+    for unit in _units(exposures, association):
+        products += _calibrate_unit(unit, shared, output, report)
+    return products
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Exposures calibrated together; ``root`` and ``role`` of the product that combines them, if one does."""
+
+    exposures: tuple[Path, ...]
+    root: str = ""
+    role: str = ""
+
+
+def _units(exposures: Sequence[Path], association: Path | None) -> list[_Unit]:
+    """Sort exposures into groups, in the order of the association; without one, each is alone."""
+    if association is None:
+        return [_Unit((path,)) for path in exposures]
+    table = read_association(association)
+    left = {path.name.split("_")[0].lower(): path for path in exposures}
+    units: list[_Unit] = []
+    for group in group_members(table.members):
+        roots = [member.memname.strip().lower() for member in group.exposures]
+        absent = [root for root in roots if root not in left]
+        if group.product is None:
+            units += [_Unit((left.pop(root),)) for root in roots if root not in absent]
+            continue
+        if absent and len(absent) < len(roots):
+            message = f"{absent[0]} is in group {group.kind}{group.number} of the association, but was not given"
+            raise EngineError(message, where=str(association))
+        if not absent:
+            root = group.product.memname.strip().lower()
+            # A product that bears the association's name keeps the members' role, as calacs has it.
+            role = "" if root[:9] == table.rootname[:9] else group.product.memtype.strip().replace("_", "-")
+            units.append(_Unit(tuple(left.pop(name) for name in roots), root, role))
+    return units + [_Unit((path,)) for path in left.values()]
+
+
+def _calibrate_unit(unit: _Unit, references: References, output: Path, report: Report | None) -> list[Path]:
+    trailers = [Trailer(report) for _ in unit.exposures]
+    first = header.copied(open_fits(unit.exposures[0], role="exposure").hdus[0].cards)
+    where = str(unit.exposures[0])
+    switches = {name: switch(first, name, where) for name in _IMAGE_SWITCHES}
+    if switch(first, "PCTECORR", where) == "PERFORM":
+        message = "PCTECORR is PERFORM: the embedded engine can't do it"
+        raise EngineError(message, where=where, hint="set PCTECORR = OMIT under [switches]")
+    frames: list[Frame] = []
+    names: list[Cards] = []
+    for path, trailer in zip(unit.exposures, trailers, strict=True):
+        own = header.copied(open_fits(path, role="exposure").hdus[0].cards)
+        names.append(shared_names(first, own, where))
+        if switches["DARKCORR"] == "PERFORM" and header.find(own, "DARKTIME") < 0:
+            message = "DARKTIME is missing: DARKCORR would subtract nothing"
+            raise EngineError(message, where=str(path), hint="give it in the recipe's [[headers]]")
+        frames.append(process_detector(path, names[-1], references, trailer))
+    products: list[Path] = []
+    if unit.root:
         trailer = Trailer(report)
-        frame = detect(path, None, shared, trailer)
-        products.append(finish(frame, frame_switches(frame), frame.primary, shared, output, trailer))
+        combined = combine_frames(frames, unit.root, unit.role, references, trailer)
+        products.append(_finish(combined, switches, names[0], references, output, trailer, suffix="crj"))
+        trailer.write(output / f"{unit.root}.tra")
+    for frame, cards, trailer in zip(frames, names, trailers, strict=True):
+        products.append(_finish(frame, switches, cards, references, output, trailer))
         trailer.write(output / f"{frame.root}.tra")
     return products
 
@@ -91,23 +154,7 @@ class Trailer:
         path.write_text("\n".join(self.lines) + "\n", encoding="utf-8")
 
 
-def frame_switches(frame: Frame) -> dict[str, State]:
-    """Give the image stage's switches as a frame's own header has them."""
-    return {name: switch(frame.primary, name, str(frame.path)) for name in _IMAGE_SWITCHES}
-
-
-def detect(path: Path, names: Cards | None, references: References, report: Report) -> Frame:
-    """Run the detector stage; ``names`` are the cards that name the references, by default its own."""
-    from acsrecipe.engines.embedded.fitsfile import open_fits
-
-    own = open_fits(path, role="exposure").hdus[0].cards
-    if switch(own, "DARKCORR", str(path)) == "PERFORM" and header.find(own, "DARKTIME") < 0:
-        message = "DARKTIME is missing: DARKCORR would subtract nothing"
-        raise EngineError(message, where=str(path), hint="give it in the recipe's [[headers]]")
-    return process_detector(path, own if names is None else names, references, report)
-
-
-def finish(
+def _finish(
     frame: Frame,
     switches: dict[str, State],
     names: Cards,
