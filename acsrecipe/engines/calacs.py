@@ -8,6 +8,7 @@ names, with a relative ``jref=ref/``, an environment built from nothing, and its
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -27,6 +28,9 @@ PROGRAM = "calacs.e"
 LOG = "calacs.log"
 
 INSTALL = "install the conda-forge package hstcal, or let the embedded engine do it"
+
+DEEPEST = 980
+"""Bytes of the working folder's own path: CFITSIO puts it before a file's name, in 1025."""
 
 CCD = (("DETECTOR", ("WFC", "HRC")),)
 
@@ -147,11 +151,12 @@ class CalacsEngine:
         Raises
         ------
         EngineError
-            E002 the input is not staged as it must be, E003 calacs.e can't be started, E004 it failed,
+            E002 the input is not staged as it must be, or too deep, E003 calacs.e can't be started, E004 it failed,
             E010 to E013 it did not prove its success.
         InterruptedRunError
             It was cancelled.
         """
+        _refuse_deep(task, folder)
         name = _input_name(task, folder)
         version = self.version or read_version(self.executable)
         argv = [str(self.executable), "--nthreads", str(max(1, threads)), name]
@@ -190,6 +195,13 @@ class CalacsEngine:
             },
             warnings=skipped,
         )
+
+
+def _refuse_deep(task: Task, folder: Path) -> None:
+    length = len(os.fsencode(folder.resolve()))
+    if length > DEEPEST:
+        msg = f"the attempt folder's path has {length} bytes; calacs.e's CFITSIO takes {DEEPEST}: {folder}"
+        raise EngineError(msg, where=task.id, hint="choose an output folder with a shorter path", code="E002")
 
 
 def _input_name(task: Task, folder: Path) -> str:

@@ -3,6 +3,10 @@
 stwcs edits files in place, reads ``jref`` from the environment, and with ``use_db`` asks a service without a
 timeout. So it runs in a child process, on copies that are ours, in an environment built from nothing, with a
 deadline; and it is believed only when the headers say that it did what it should.
+
+A reference path with a slash is made absolute by stwcs and then expanded again, so that ``$``, ``[`` or a blank
+at the end of any folder's name misleads it. Hence an empty ``jref``, and links to the references, under their
+bare names, beside the files while it runs.
 """
 
 from __future__ import annotations
@@ -10,7 +14,8 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -85,7 +90,8 @@ def run(
         _check_references(task, folder, name, before[name][0].cards)
     use_db = bool(task.parameters.get("use_db", False))
     report(f"stwcs on {', '.join(names)}" + (", asking the astrometry database" if use_db else ""))
-    done = _start(task, folder, names, use_db=use_db, deadline=deadline, cancel=cancel)
+    with _linked(folder, before.values()):
+        done = _start(task, folder, names, use_db=use_db, deadline=deadline, cancel=cancel)
     if done.ended == "cancelled":
         msg = f"updatewcs {done.describe()}"
         raise InterruptedRunError(msg, where=task.id)
@@ -124,7 +130,7 @@ def _start(
         "HOME": ".",
         "TMPDIR": ".",
         "LANG": "C.UTF-8",
-        "jref": "ref/",
+        "jref": "",
         "ASTROMETRY_STEP_CONTROL": "on" if use_db else "off",
         "ASTROMETRY_SERVICE_URL": service,
         "RAISE_PIPELINE_ERRORS": "true",
@@ -176,6 +182,20 @@ def _check_references(task: Task, folder: Path, name: str, primary: Mapping[str,
         if reference and not (folder / "ref" / reference).is_file():
             msg = f"{name} names {keyword} = {primary[keyword]!r}, which is not among the task's references"
             raise StepError(msg, where=task.id, hint="fetch it into the CRDS cache, and plan again", code="P010")
+
+
+@contextmanager
+def _linked(folder: Path, files: Iterable[tuple[HduHeader, ...]]) -> Iterator[None]:
+    """Have the references that the files name beside them, for as long as stwcs runs."""
+    named = {_named(headers[0].cards.get(keyword)) for headers in files for keyword in REFERENCES} - {""}
+    links = [folder / name for name in sorted(named) if not (folder / name).is_symlink()]
+    for link in links:
+        link.symlink_to(Path("ref") / link.name)
+    try:
+        yield
+    finally:
+        for link in links:
+            link.unlink()
 
 
 def _prove(task: Task, name: str, headers: tuple[HduHeader, ...]) -> None:

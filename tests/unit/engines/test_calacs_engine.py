@@ -291,6 +291,14 @@ def test_a_group_without_its_table_or_a_name_that_could_mislead_calacs_is_not_ru
     assert not (attempt / "ran").exists()
 
 
+def test_a_folder_too_deep_for_cfitsio_is_refused(engine, tmp_path):
+    folder = tmp_path.joinpath(*["deep" * 12] * 22)
+    folder.mkdir(parents=True)
+    error = failure(engine("open('ran', 'w')"), folder)
+    assert "choose an output folder with a shorter path" in str(error.hint)
+    assert error.code == "E002"
+
+
 def test_an_executable_that_does_not_start_says_so(attempt, tmp_path):
     broken = tmp_path / "calacs.e"
     broken.write_bytes(b"\x7fELF not really")

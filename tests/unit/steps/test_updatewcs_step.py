@@ -31,6 +31,8 @@ for name in files:
         hdus[0].header["NEXTEND"] = len(hdus) - 1
 """
 
+SEEN = 'open("seen", "w").write(repr([dict(os.environ), use_db, os.getcwd()]))\n'
+
 
 @pytest.fixture
 def fake_stwcs(tmp_path, monkeypatch):
@@ -99,12 +101,13 @@ def test_the_child_gets_an_environment_built_from_nothing_and_no_database(fake_s
     monkeypatch.setenv("jref", "/hostile/")
     monkeypatch.setenv("ASTROMETRY_STEP_CONTROL", "on")
     monkeypatch.setenv("MAST_API_TOKEN", "secret")
-    fake_stwcs(GOOD + '\nopen("seen", "w").write(repr([dict(os.environ), use_db, os.getcwd()]))\n')
+    fake_stwcs(GOOD + '\nopen("0461802ej_idc.fits").read()\n' + SEEN)
     run(attempt)
+    assert sorted(path.name for path in attempt.iterdir()) == [NAME, "ref", "seen", "updatewcs.log"]
     environment, use_db, where = eval((attempt / "seen").read_text())
     assert use_db is False
     assert where == str(attempt)
-    assert environment["jref"] == "ref/"
+    assert environment["jref"] == ""
     assert environment["ASTROMETRY_STEP_CONTROL"] == "off"
     assert environment["HOME"] == "."
     assert "MAST_API_TOKEN" not in environment
