@@ -126,7 +126,12 @@ def run_calacs(executable: str, folder: Path, names: list[str], references: Path
     start = time.perf_counter()
     for name in names:
         done = subprocess.run(
-            [executable, name], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            [executable, name],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
         if done.returncode:
             tail = done.stdout.decode("latin-1").strip().splitlines()[-5:]

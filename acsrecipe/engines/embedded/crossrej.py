@@ -262,9 +262,7 @@ def _reject_once(
             if seconds[i] > 0:
                 average[line, i] = sums[i] / seconds[i]
                 if last:
-                    error[line, i] = np.float32(
-                        np.float64(total_time / seconds[i]) * math.sqrt(np.float64(squares[i]))
-                    )
+                    error[line, i] = np.float32(np.float64(total_time / seconds[i]) * math.sqrt(np.float64(squares[i])))
             elif last:
                 average[line, i] = 0
                 error[line, i] = 0

@@ -33,4 +33,4 @@ REQUIREMENTS: tuple[Requirement, ...] = (
 )
 
 # Kinds of association whose groups it combines, besides single and dithered exposures.
-GROUPS: tuple[str, ...] = ("DTH",)
+GROUPS: tuple[str, ...] = ("DTH", "CR", "RPT")
