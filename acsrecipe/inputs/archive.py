@@ -70,8 +70,7 @@ class LocalFolder:
             if any(matches(pattern, rootname) for pattern in patterns):
                 names = {path.name: path for path in reversed(paths)}
                 found.extend(
-                    Product(rootname, name[10:13], path.stat().st_size, str(path))
-                    for name, path in sorted(names.items())
+                    Product(rootname, name[10:13], _size(path), str(path)) for name, path in sorted(names.items())
                 )
         return tuple(found)
 
