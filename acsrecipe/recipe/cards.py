@@ -25,6 +25,7 @@ from acsrecipe.recipe.keywords import (
 )
 
 _KEYWORD_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+_NO_DIGITS = str.maketrans("", "", "0123456789")
 _INT32 = 2**31
 _KIND_NAMES: dict[Kind, str] = {
     "bool": "a boolean, true or false",
@@ -170,7 +171,7 @@ def _typo(keyword: str) -> Iterator[Finding]:
         return
     near = next((_SLIPS[slip] for slip in _slips(keyword) if slip in _SLIPS), None)
     # CD3_1 beside CD2_1 is a member of a family, not a slip of the pen.
-    if near is not None and keyword.strip("0123456789_") != near.strip("0123456789_"):
+    if near is not None and keyword.translate(_NO_DIGITS) != near.translate(_NO_DIGITS):
         yield Finding("R041", f"unknown keyword '{keyword}'", f"did you mean '{near}'?", (keyword,), of_key=True)
 
 

@@ -121,7 +121,7 @@ def refused_or_read(content: str | bytes) -> None:
     assert all(character.isprintable() or character == "\n" for character in render_problems(problems))
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.one_of(st.text(max_size=200), st.binary(max_size=200)))
 def test_any_text_is_a_recipe_or_a_list_of_problems(content: str | bytes) -> None:
     refused_or_read(content)
@@ -130,7 +130,7 @@ def test_any_text_is_a_recipe_or_a_list_of_problems(content: str | bytes) -> Non
 FULL = (Path(__file__).resolve().parents[2] / "recipes" / "local_folder.toml").read_text()
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.data())
 def test_a_recipe_with_a_few_characters_changed_is_a_recipe_or_a_list_of_problems(data: st.DataObject) -> None:
     text = FULL
@@ -196,7 +196,7 @@ def _distinct(table: dict[str, object]) -> list[tuple[str, object]]:
     return list({(key if key.isascii() else "é"): item for key, item in table.items()}.items())
 
 
-@settings(max_examples=600)
+@settings(max_examples=200)
 @given(st.dictionaries(st.sampled_from(list(Recipe.model_fields)), _anything, max_size=6))
 def test_any_value_at_any_key_is_a_recipe_or_a_list_of_problems(table: dict[str, object]) -> None:
     refused_or_read("".join(f"{key} = {_toml(value)}\n" for key, value in table.items()))
@@ -211,7 +211,7 @@ _shapes = {
 }
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_value_inside_the_tables_is_a_recipe_or_a_list_of_problems(data: st.DataObject) -> None:
     text = HEAD

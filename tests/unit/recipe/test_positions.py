@@ -76,7 +76,7 @@ def paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[
         yield from paths(item, (*path, key))
 
 
-@settings(max_examples=600)
+@settings(max_examples=400)
 @given(st.one_of(_documents, _documents, _scraps, st.text(max_size=60)))
 @example('"""a"""=1')
 @example("a=[[],[{b=1}]]\n[[c]]\n[c.d]\ne=1\n[[c]]\n[[c.f]]\n")
@@ -94,7 +94,7 @@ def test_every_key_of_valid_toml_is_found_and_nothing_else(text: str) -> None:
     assert set(found.keys) == {path for path, _ in paths(data)}
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(_documents)
 def test_a_value_stands_where_it_is_said_to_stand(text: str) -> None:
     try:
