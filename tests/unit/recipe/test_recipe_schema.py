@@ -66,9 +66,9 @@ def _breaches(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> list[
     if "$ref" in schema:
         schema = {**root["$defs"][schema["$ref"].rsplit("/", 1)[-1]], **schema}
     found: list[str] = []
-    for branches in (schema.get("anyOf"), schema.get("oneOf")):
-        if branches and all(_breaches(value, branch, root) for branch in branches):
-            found.append(f"{value!r} fits no branch")
+    branches = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    if branches and all(_breaches(value, branch, root) for branch in branches):
+        found.append(f"{value!r} fits no branch")
     if "const" in schema and value != schema["const"]:
         found.append(f"{value!r} is not {schema['const']!r}")
     if "enum" in schema and value not in schema["enum"]:
