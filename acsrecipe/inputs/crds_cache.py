@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -213,6 +214,9 @@ def open_cache(settings: CrdsSettings) -> CrdsCache:
         Where what the cache remembers of the server is not readable.
     """
     root = Path(os.path.abspath(settings.cache))  # noqa: PTH100 - resolve() would follow links in what the user named
+    if root.exists() and not root.is_dir():
+        msg = "is to be the CRDS cache, and is not a folder"
+        raise ArchiveError(msg, where=str(root), hint="cache under [references], or CRDS_PATH, names it", code="C005")
     folder = root / "config" / settings.observatory
     return CrdsCache(
         root=root,
@@ -255,7 +259,9 @@ def _server_config(path: Path) -> Mapping[str, Any]:
         if len(text) > _MOST_CONFIG:
             msg = f"larger than {_MOST_CONFIG} bytes"
             raise ValueError(msg)
-        config = ast.literal_eval(text.decode())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes, which are not ours
+            config = ast.literal_eval(text.decode())
         if not isinstance(config, dict):
             msg = f"holds {type(config).__name__}, not a dictionary"
             raise ValueError(msg)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from acsrecipe.errors import ArchiveError
-from acsrecipe.inputs.crds_cache import CrdsCache, CrdsSettings, identify, open_cache, verify_reference
+from acsrecipe.inputs.crds_cache import REFERENCE_NAME, CrdsCache, CrdsSettings, identify, open_cache, verify_reference
 from acsrecipe.inputs.model import FileIdentity, Observed
 
 _MARGIN = 15.0
@@ -114,6 +114,10 @@ def fetch_references(
         Naming every file that could not be had, and why. Those that could stay.
     """
     wanted = sorted({name for name in names if name and name != "N/A"})
+    for name in wanted:
+        if not REFERENCE_NAME.fullmatch(name):
+            msg = f"{name[:80]!r} is not the plain name of a reference"
+            raise ArchiveError(msg, code="C006")
     cache = open_cache(settings)
     wrong = {name: what for name in wanted if (what := _fault(cache, name))}
     if wrong and not settings.online:
