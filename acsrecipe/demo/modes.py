@@ -120,6 +120,15 @@ MODES: dict[str, Mode] = {
         readout="2K",
         aperture="WFC1A-2K",
     ),
+    "post_sub2k_flash": Mode(
+        "2017, subarray of 2048 rows, amplifier D, post-flashed",
+        expstart=_LATE,
+        exposures=1,
+        ccdamp="D",
+        readout="2K",
+        aperture="WFC2D-2K",
+        flashdur=5.0,
+    ),
     "post_sub2k_full": Mode(
         "2017, subarray of 2048 rows, amplifier B, DS_int and gain 2: bias shift",
         expstart=_LATE,
