@@ -111,7 +111,7 @@ def run_plan(
     PlanError, OutputError, LockedError, IntegrityError, InterruptedRunError
         See :func:`acsrecipe.run.execute.run_plan`. A task that fails raises nothing: see ``RunResult.failed``.
     """
-    environment = environment or Environment.of(os.environ)
+    environment = environment or Environment()
     processors = os.cpu_count() or 1
     calibrations = sum(task.kind == "calibrate" for task in plan.tasks)
     jobs = jobs or processors
@@ -150,6 +150,8 @@ def look(recipe: LoadedRecipe, environment: Environment) -> Inventory:
     found = survey(
         LocalFolder(folder, shown_as=_shown(folder, base)),
         asked.observations.ids,
+        proposal=asked.observations.proposal,
+        products=asked.observations.products,
         keep=asked.association.keep,
         drop=asked.association.drop,
         threads=os.cpu_count() or 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -29,7 +30,7 @@ def test_events_come_back_in_order_with_a_chain(tmp_path):
     write(path)
     events = read_journal(path)
     assert [event["seq"] for event in events] == list(range(5))
-    assert all(after["previous"] == before["hash"] for before, after in zip(events, events[1:], strict=False))
+    assert all(after["previous"] == before["hash"] for before, after in itertools.pairwise(events))
 
 
 def test_a_log_is_continued_where_it_ended(tmp_path):
