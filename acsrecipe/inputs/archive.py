@@ -11,7 +11,7 @@ from typing import Final
 
 from acsrecipe import files
 from acsrecipe.errors import ArchiveError
-from acsrecipe.inputs.header import read_headers, read_whole
+from acsrecipe.inputs.header import read_headers, read_whole, refuse_damaged
 from acsrecipe.inputs.members import ROOTNAME, matches
 from acsrecipe.inputs.model import FileIdentity, HduHeader
 from acsrecipe.inputs.survey import Archive, Found, Product, survey
@@ -103,12 +103,24 @@ class LocalFolder:
         return read_whole(Path(product.address), most)
 
     def identify(self, product: Product, *, with_hash: bool) -> FileIdentity:
-        """Give path as shown, size, and sha256 if asked; raises ``ArchiveError`` I001 where it can't be read."""
+        """Give path as shown, size, and sha256 if asked.
+
+        Raises
+        ------
+        PlanError
+            I012 a CHECKSUM in it does not hold (looked at only with the hash).
+        ArchiveError
+            I001 it can't be read.
+        """
+        path = Path(product.address)
+        if not with_hash:
+            return FileIdentity(self.shown(product), product.size)
         try:
-            digest = files.sha256_file(Path(product.address)) if with_hash else ""
+            digest = files.sha256_file(path)
         except OSError as error:
             msg = f"can't be read: {error.strerror or error}"
             raise ArchiveError(msg, where=self.shown(product), code="I001") from error
+        refuse_damaged(path)
         return FileIdentity(self.shown(product), product.size, digest)
 
     def fetch(self, product: Product, target: Path) -> str:

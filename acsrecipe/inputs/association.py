@@ -15,7 +15,9 @@ from pathlib import Path
 from acsrecipe import files
 from acsrecipe.errors import PlanError
 from acsrecipe.inputs import cards as fits_cards
-from acsrecipe.inputs.header import Hdu, read_whole, refuse_cut, scan
+from acsrecipe.inputs.checksum import renew_checksum
+from acsrecipe.inputs.header import read_whole
+from acsrecipe.inputs.layout import Hdu, refuse_cut, scan
 from acsrecipe.inputs.members import (
     Group,
     check_association,
@@ -137,7 +139,7 @@ def write_filtered(source: Path, target: Path, rows: Collection[int]) -> str:
     kept = hdu.cards()
     if len(set(rows)) != table.rows:
         fits_cards.set_value(kept, "NAXIS2", len(set(rows)))
-        fits_cards.renew_checksum(kept, data)
+        renew_checksum(kept, data)
     with files.writing(target), files.create_new(target) as out:
         files.write_all(out, content[: hdu.start] + fits_cards.pack(kept) + data + content[hdu.end :])
     return hashlib.sha256(content).hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -282,14 +283,25 @@ class _Seen:
         for _, raw, spt in self.exposures.values():
             wanted.extend(one for one in (raw, spt) if one is not None)
         with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
-            made = pool.map(lambda one: self.archive.identify(one, with_hash=with_hashes), wanted)
-            files = dict(zip((one.name for one in wanted), made, strict=True))
+            files = dict(
+                zip((one.name for one in wanted), pool.map(self._identify, wanted, repeat(with_hashes)), strict=True)
+            )
+        for product in wanted:
+            error = files[product.name][1]
+            if error is not None:
+                self.refuse(error, product)
         exposures = tuple(
-            replace(exposure, raw=files[raw.name], spt=files[spt.name] if spt else None)
+            replace(exposure, raw=files[raw.name][0], spt=files[spt.name][0] if spt else None)
             for exposure, raw, spt in self.exposures.values()
         )
-        associations = tuple(replace(one, file=files[product.name]) for one, product in self.associations.values())
+        associations = tuple(replace(one, file=files[product.name][0]) for one, product in self.associations.values())
         return Found(exposures, associations, tuple(self.observed))
+
+    def _identify(self, product: Product, with_hash: bool) -> tuple[FileIdentity, AcsRecipeError | None]:
+        try:
+            return self.archive.identify(product, with_hash=with_hash), None
+        except AcsRecipeError as error:
+            return FileIdentity(self.archive.shown(product), product.size), error
 
 
 def _rootnames(association: Association) -> set[str]:

@@ -303,6 +303,22 @@ def test_a_broken_spt_is_an_error_of_its_own(folder: Path) -> None:
     assert _seen(found) == [("I004", "error", "data/j9xx01abq_spt.fits")]
 
 
+def test_a_flipped_bit_is_named_where_the_file_has_checksums(folder: Path) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    path = folder / "j9xx01abq_raw.fits"
+    with fits.open(path) as hdus:
+        hdus.writeto(folder / "summed.fits", checksum=True)
+    (folder / "summed.fits").replace(path)
+    assert _find(folder, "J9XX01ABQ").observed == ()
+    content = bytearray(path.read_bytes())
+    content[-2880] ^= 1
+    path.write_bytes(content)
+    (seen,) = _find(folder, "J9XX01ABQ").observed
+    assert (seen.code, seen.severity, seen.file) == ("I012", "error", "data/j9xx01abq_raw.fits")
+    assert "the CHECKSUM of SCI,1 does not hold" in seen.message
+    assert _find(folder, "J9XX01ABQ", with_hashes=False).observed == ()
+
+
 def test_a_dangling_link_is_named(folder: Path) -> None:
     (folder / "j9zz01abq_raw.fits").symlink_to("nowhere")
     assert _seen(_find(folder, "J9ZZ01ABQ")) == [("I001", "error", "data/j9zz01abq_raw.fits")]

@@ -267,7 +267,9 @@ def test_a_switch_is_edited_in_place_with_its_comment(tmp_path: Path) -> None:
     assert found[5] == "PCTECORR= 'OMIT    '           / cte correction".ljust(80)
     assert found[6] == f"{'TWICE   =                    T / the first counts':80}"
     assert found[13] == f"{'UNDEF   =              1.0E-17 / no value':80}"
-    assert found[14] == "DARKFILE= 'jref$a_long_name_of_ours_drk.fits' / dark image; comment that fills up the card"[:80]
+    assert (
+        found[14] == "DARKFILE= 'jref$a_long_name_of_ours_drk.fits' / dark image; comment that fills up the card"[:80]
+    )
     assert found[-1] == f"{'NEWKEY  =                   -7':80}"
 
 
@@ -303,7 +305,9 @@ def test_an_edit_does_not_hide_damaged_data(tmp_path: Path) -> None:
     content[-3000] ^= 4
     source.write_bytes(content)
     stage_edited(source, target, [("SCI", "CCDGAIN", 1.0)])
-    with pytest.warns(fits.verify.AstropyUserWarning, match=r"(Checksum|Datasum) verification failed for HDU \('SCI', 2\)"):
+    with pytest.warns(
+        fits.verify.AstropyUserWarning, match=r"(Checksum|Datasum) verification failed for HDU \('SCI', 2\)"
+    ):
         fits.open(target, checksum=True).close()
 
 
