@@ -24,7 +24,7 @@ REWRITES = False
 MOST_PIXELS = 1100
 """Pixels that a panel shows a side; larger frames are averaged in blocks."""
 
-PANEL = 4.7
+PANEL = 5.6
 """Inches."""
 
 DPI = 150
@@ -192,7 +192,7 @@ def _draw(path: Path, headline: tuple[str, str], footnote: str, panels: Sequence
     limits: list[tuple[float, float]] = []
     with _STYLE_LOCK, matplotlib.style.context("default"):
         aspect = max(panel.image.shape[0] / panel.image.shape[1] for panel in panels)
-        height = min(max(PANEL * aspect * 0.86, 2.0), 2 * PANEL) + 1.35
+        height = min(max(0.79 * PANEL * aspect, 2.0), 2 * PANEL) + 1.5
         layout = ConstrainedLayoutEngine(rect=(0.0, 0.045, 1.0, 1.0 - 0.045 - 0.66 / height), wspace=0.06)
         figure = Figure(figsize=(PANEL * len(panels) + 0.6, height), dpi=DPI, layout=layout)
         FigureCanvasAgg(figure)

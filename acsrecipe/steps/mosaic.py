@@ -135,10 +135,13 @@ def average(image: Image, factor: int) -> Image:
     if factor <= 1:
         return image
     ny, nx = image.shape
-    rows, columns = np.arange(0, ny, factor), np.arange(0, nx, factor)
-    sums = np.add.reduceat(np.add.reduceat(image, rows, axis=0, dtype=np.float64), columns, axis=1)
-    counts = np.outer(np.diff(rows, append=ny), np.diff(columns, append=nx))
-    averaged: Image = (sums / counts).astype(np.float32)
+    sums = np.zeros((-(-ny // factor), -(-nx // factor)), np.float32)
+    for row in range(factor):
+        for column in range(factor):
+            part = image[row::factor, column::factor]
+            sums[: part.shape[0], : part.shape[1]] += part
+    rows, columns = (np.minimum(factor, size - np.arange(0, size, factor)) for size in (ny, nx))
+    averaged: Image = (sums / np.outer(rows, columns)).astype(np.float32)
     return averaged
 
 
