@@ -55,19 +55,23 @@ def main() -> int:
 
     job = json.loads(sys.stdin.readline())
     patience = Patience(**job["settings"].pop("patience"))
-    settings = CrdsSettings(**job["settings"], patience=patience)
     try:
-        with Server(settings, emit) as server:
-            if job["do"] == "rules":
-                sync_rules(settings, server, job["asked"], emit)
-            else:
-                sync_references(settings, server, job["names"], emit)
+        perform(CrdsSettings(**job["settings"], patience=patience), job, emit)
     except AcsRecipeError as error:
         where = str(error.where) if error.where else ""
         emit("error", message=error.message, where=where, hint=error.hint or "", code=error.code or "")
         return error.exit_code
     emit("end")
     return 0
+
+
+def perform(settings: CrdsSettings, job: Mapping[str, Any], emit: Emit) -> None:
+    """Do one job: ``{"do": "rules", "asked": context}`` or ``{"do": "references", "names": [...]}``."""
+    with Server(settings, emit) as server:
+        if job["do"] == "rules":
+            sync_rules(settings, server, job["asked"], emit)
+        else:
+            sync_references(settings, server, job["names"], emit)
 
 
 def sync_rules(settings: CrdsSettings, server: Server, asked: str, emit: Emit) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -183,8 +184,9 @@ def _follow(settings: CrdsSettings, job: dict[str, object]) -> Iterator[dict[str
         assert child.stdin is not None  # noqa: S101
         assert child.stdout is not None  # noqa: S101
         try:
-            child.stdin.write(told)
-            child.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # it ended already; what it said on stderr tells why
+                child.stdin.write(told)
+                child.stdin.close()
             for line in _lines(child.stdout, deadline, settings):
                 event = json.loads(line)
                 if event["event"] == "error":

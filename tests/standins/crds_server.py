@@ -99,6 +99,7 @@ def call(server: CrdsServer, method: str, params: list[object]) -> object:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are written apart: 40 ms a request otherwise
     standin: CrdsServer
 
     def do_POST(self) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from standins.crds_archive import Archive, make_archive, write_cache, write_context
+from standins.crds_inline import follow_here
 from standins.crds_server import CrdsServer, serve
 
 from acsrecipe.errors import ArchiveError
@@ -32,6 +33,18 @@ WFC = {
     "DATE-OBS": "2006-03-06",
     "TIME-OBS": "06:00:00",
 }
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the start of a process, but in tests that are about it."""
+    if "apart" not in request.fixturenames:
+        monkeypatch.setattr("acsrecipe.inputs.crds_sync._follow", follow_here)
+
+
+@pytest.fixture
+def apart() -> None:
+    """Fetch in a process apart, as is done outside of tests."""
 
 
 @pytest.fixture
@@ -81,6 +94,7 @@ def test_latest_is_the_servers_and_says_so(server: CrdsServer, settings: CrdsSet
     assert time.time() - time.mktime(time.strptime(context.synced + " UTC", "%Y-%m-%dT%H:%M:%S %Z")) < 86400
 
 
+@pytest.mark.usefixtures("apart")
 def test_a_server_that_is_down_is_no_reason_to_take_an_old_latest(settings: CrdsSettings, tmp_path: Path) -> None:
     write_cache(make_archive(), tmp_path / "cache")
     gone = CrdsSettings(settings.cache, "http://localhost:9", patience=HASTY)
@@ -128,6 +142,7 @@ def test_offline_never_connects(settings: CrdsSettings, tmp_path: Path) -> None:
     assert caught.value.hint == "without --offline they are fetched"
 
 
+@pytest.mark.usefixtures("apart")
 def test_references_are_fetched_whole_and_only_once(server: CrdsServer, settings: CrdsSettings) -> None:
     open_rules(settings, "hst_0001.pmap")
     told: list[Progress] = []
@@ -256,6 +271,7 @@ def test_what_the_catalogue_does_not_know_is_not_asked_for(server: CrdsServer, s
     assert server.fetched("nosuch_drk.fits") == 0
 
 
+@pytest.mark.usefixtures("apart")
 def test_one_bad_file_does_not_keep_the_others_from_coming(server: CrdsServer, settings: CrdsSettings) -> None:
     server.fail(DARK, "404")
     with pytest.raises(ArchiveError, match=rf"1 of 2 references could not be had:\n  {DARK}") as caught:
@@ -270,6 +286,7 @@ def test_a_file_where_the_cache_should_be_is_named(settings: CrdsSettings) -> No
         open_rules(settings, "latest")
 
 
+@pytest.mark.usefixtures("apart")
 def test_two_processes_that_fill_one_cache_fetch_each_file_once(server: CrdsServer, settings: CrdsSettings) -> None:
     server.latency = 0.1
     outcomes: list[object] = []
@@ -342,6 +359,36 @@ def test_the_process_that_fetches_is_gone_when_its_caller_is_interrupted(
     asked = server.fetched(DARK)
     time.sleep(2.5)
     assert server.fetched(DARK) == asked
+
+
+@pytest.mark.usefixtures("apart")
+def test_a_fetching_process_that_dies_is_no_success(
+    settings: CrdsSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying = tmp_path / "python"
+    dying.write_text("#!/bin/sh\necho 'Killed by the kernel' >&2\nexit 137\n")
+    dying.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(dying))
+    with pytest.raises(ArchiveError, match="ended early: Killed by the kernel"):
+        fetch_references(settings, [DARK])
+
+
+@pytest.mark.usefixtures("apart")
+def test_a_fetching_process_that_falls_silent_is_ended(
+    settings: CrdsSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = tmp_path / "python"
+    silent.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(silent))
+    monkeypatch.setattr("acsrecipe.inputs.crds_sync._MARGIN", 0.1)
+    hasty = CrdsSettings(settings.cache, settings.server, patience=Patience(connect=0.2, silence=0.2))
+    begun = time.monotonic()
+    with pytest.raises(ArchiveError, match="made no progress"):
+        fetch_references(hasty, [DARK])
+    assert time.monotonic() - begun < 5
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_crds_own_client_unpatched_works_against_the_stand_in(
