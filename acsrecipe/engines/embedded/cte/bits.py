@@ -1,104 +1,223 @@
-"""Questions about 64 rows at once: which pixels are filled, where the next one is, how high the block goes.
+"""What numba's loops would not become: vector instructions on 8 and 64 rows of a column at once.
 
-Each is one LLVM vector instruction sequence (AVX-512, AVX2, NEON: whatever the machine has), which the
-loops of numba would not become: an early exit and a reduction without reordering do not vectorise.
+Each function is a few LLVM instructions, which become AVX-512, AVX2 or NEON as the machine has them. An early exit, a
+reduction of floats without reordering, and a masked sum are not vectorised otherwise.
+
+Arrays are named by the address of their first element, not as numba arrays: each call with an array as argument, and
+each slice, would count references, atomically, for longer than the arithmetic takes. The caller keeps the arrays
+alive and inside their bounds; all are of float64, but where said.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+
+from acsrecipe.engines.embedded.cte.kernel import instructions
 
 LANES = 64  # rows a block
+CHUNK = 8  # rows that arithmetic is done on at once
 
-_COLUMN = types.Array(types.float64, 1, "C")
-
-
-def _load_block(context: Any, builder: Any, array_type: Any, array: Any, start: Any, lanes: int) -> Any:
-    """Load `lanes` doubles of a column from row `start`, which the caller keeps inside the array."""
-    struct = context.make_array(array_type)(context, builder, array)
-    pointer = builder.gep(struct.data, [start])
-    vector = ir.VectorType(ir.DoubleType(), lanes)
-    loaded = builder.load(builder.bitcast(pointer, vector.as_pointer()))
-    loaded.align = 8
-    return loaded
+_WHOLE = types.int64
+_REAL = types.float64
 
 
-@intrinsic
-def filled_mask(typing_context: Any, column: Any, start: Any, level: Any) -> Any:
-    """Bit k of the answer: is pixel ``start + k`` at or above `level`; 64 pixels from `start`, as int64."""
-    if not (isinstance(column, types.Array) and column.dtype == types.float64):
-        return None
-    signature = types.int64(column, types.int64, types.float64)
+@instructions
+def address(typing_context: Any, array: Any) -> Any:
+    """Give the address of a contiguous array's first element."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array, start_value, level_value = arguments
-        vector = _load_block(context, builder, signature.args[0], array, start_value, LANES)
-        levels = _splat(builder, level_value, LANES)
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return _WHOLE(array), generate
+
+
+@instructions
+def peek(typing_context: Any, array: Any, index: Any) -> Any:
+    """Read the element at `index`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(_pointer(builder, *arguments, ir.DoubleType()))
+
+    return _REAL(_WHOLE, _WHOLE), generate
+
+
+@instructions
+def peek_int(typing_context: Any, array: Any, index: Any) -> Any:
+    """Read the element at `index` of an int32 array."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        base, index_value = arguments
+        place = builder.gep(builder.inttoptr(base, ir.IntType(32).as_pointer()), [index_value])
+        return builder.sext(builder.load(place), ir.IntType(64))
+
+    return _WHOLE(_WHOLE, _WHOLE), generate
+
+
+@instructions
+def poke(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write `value` at `index`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[2], _pointer(builder, *arguments[:2], ir.DoubleType()))
+        return context.get_dummy_value()
+
+    return types.void(_WHOLE, _WHOLE, _REAL), generate
+
+
+@instructions
+def filled_mask(typing_context: Any, column: Any, start: Any, level: Any) -> Any:
+    """Say with bit k whether element ``start + k``, of 64, is at or above `level`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = _load(builder, arguments[0], arguments[1], LANES)
+        levels = _splat(builder, arguments[2], LANES)
         return builder.bitcast(builder.fcmp_ordered(">=", vector, levels), ir.IntType(64))
 
-    return signature, generate
+    return _WHOLE(_WHOLE, _WHOLE, _REAL), generate
 
 
-@intrinsic
+@instructions
 def block_max(typing_context: Any, column: Any, start: Any) -> Any:
-    """The highest of the 64 pixels from `start`; without NaN, which the caller excludes."""
-    if not (isinstance(column, types.Array) and column.dtype == types.float64):
-        return None
-    signature = types.float64(column, types.int64)
+    """Find the highest of the 64 elements from `start`, none of them NaN."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array, start_value = arguments
-        vector = _load_block(context, builder, signature.args[0], array, start_value, LANES)
+        vector = _load(builder, arguments[0], arguments[1], LANES)
         lanes = LANES
         while lanes > 1:
             lanes //= 2
-            low = _half(builder, vector, lanes, 0)
-            high = _half(builder, vector, lanes, lanes)
+            low = _part(builder, vector, 0, lanes)
+            high = _part(builder, vector, lanes, lanes)
             vector = builder.select(builder.fcmp_ordered(">", low, high), low, high)
         return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
 
-    return signature, generate
+    return _REAL(_WHOLE, _WHOLE), generate
 
 
-@intrinsic
+@instructions
 def lowest_bit(typing_context: Any, mask: Any) -> Any:
-    """The position of the lowest set bit of an int64; 64 when none is."""
-    signature = types.int64(types.int64)
+    """Find the lowest set bit; 64 when there is none."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], cgutils.false_bit)
 
-    return signature, generate
+    return _WHOLE(_WHOLE), generate
 
 
-@intrinsic
+@instructions
 def count_bits(typing_context: Any, mask: Any) -> Any:
-    """How many bits of an int64 are set."""
-    signature = types.int64(types.int64)
+    """Count the set bits."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
+    return _WHOLE(_WHOLE), generate
+
+
+@instructions
+def add_trail(
+    typing_context: Any,
+    pixels: Any,
+    start: Any,
+    release: Any,
+    offset: Any,
+    held: Any,
+    low: Any,
+    high: Any,
+    at: Any,
+    step: Any,
+) -> Any:
+    """Add ``release[offset + k] * held`` to ``pixels[start + k]`` for low <= k < high of 8, and `step` to k = at.
+
+    Eight elements of both arrays must exist from `start` and `offset`; the other pixels stay as they are.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, row, table, entry, held_value, *lanes = arguments
+        part = _load(builder, table, entry, CHUNK)
+        gain = builder.fmul(part, _splat(builder, held_value, CHUNK))
+        _add_between(builder, array, row, gain, *lanes)
+        return context.get_dummy_value()
+
+    return types.void(_WHOLE, _WHOLE, _WHOLE, _WHOLE, _REAL, _WHOLE, _WHOLE, _WHOLE, _REAL), generate
+
+
+@instructions
+def pass_filled(
+    typing_context: Any,
+    pixels: Any,
+    start: Any,
+    traps: Any,
+    lower: Any,
+    ratio: Any,
+    size: Any,
+    first: Any,
+    left: Any,
+    low: Any,
+    high: Any,
+    at: Any,
+    step: Any,
+) -> Any:
+    """Pass filled pixels ``start + k``, low <= k < high of 8, each with a filled one before it; add `step` to k = at.
+
+    Each gets ``first * held + left * held`` with held = ``(size * lower[row]) * ratio[row]``, less
+    ``size * traps[row]``. Eight elements of all arrays must exist from `start`; the other pixels stay as they are.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, row = arguments[:2]
+        own, below, scale = (_load(builder, table, row, CHUNK) for table in arguments[2:5])
+        sizes, firsts, lefts = (_splat(builder, value, CHUNK) for value in arguments[5:8])
+        held = builder.fmul(builder.fmul(sizes, below), scale)
+        gain = builder.fadd(builder.fmul(firsts, held), builder.fmul(lefts, held))
+        _add_between(builder, array, row, builder.fsub(gain, builder.fmul(sizes, own)), *arguments[8:])
+        return context.get_dummy_value()
+
+    signature = types.void(
+        *(_WHOLE, _WHOLE, _WHOLE, _WHOLE, _WHOLE), *(_REAL, _REAL, _REAL), *(_WHOLE, _WHOLE, _WHOLE), _REAL
+    )
     return signature, generate
 
 
+def _add_between(builder: Any, array: Any, row: Any, gain: Any, low: Any, high: Any, at: Any, step: Any) -> None:
+    """Add `gain` in lanes low to high, `step` in lane `at`, and -0.0, which changes nothing, in the others.
+
+    So the whole chunk is stored, and the next load of it can be served from the store: from a masked store it can't.
+    """
+    lanes = ir.Constant(ir.VectorType(low.type, CHUNK), list(range(CHUNK)))
+    inside = builder.and_(
+        builder.icmp_signed(">=", lanes, _splat(builder, low, CHUNK)),
+        builder.icmp_signed("<", lanes, _splat(builder, high, CHUNK)),
+    )
+    here = builder.icmp_signed("==", lanes, _splat(builder, at, CHUNK))
+    change = builder.select(inside, gain, ir.Constant(gain.type, [-0.0] * CHUNK))
+    change = builder.select(here, _splat(builder, step, CHUNK), change)
+    before = _load(builder, array, row, CHUNK)
+    stored = builder.store(builder.fadd(before, change), _pointer(builder, array, row, before.type))
+    stored.align = 8
+
+
+def _pointer(builder: Any, array: Any, index: Any, kind: Any) -> Any:
+    first = builder.inttoptr(array, ir.DoubleType().as_pointer())
+    return builder.bitcast(builder.gep(first, [index]), kind.as_pointer())
+
+
+def _load(builder: Any, array: Any, index: Any, lanes: int) -> Any:
+    loaded = builder.load(_pointer(builder, array, index, ir.VectorType(ir.DoubleType(), lanes)))
+    loaded.align = 8
+    return loaded
+
+
 def _splat(builder: Any, value: Any, lanes: int) -> Any:
-    vector_type = ir.VectorType(value.type, lanes)
-    one = builder.insert_element(ir.Constant(vector_type, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-    return builder.shuffle_vector(one, ir.Constant(vector_type, ir.Undefined), zeros)
+    unknown = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    one = builder.insert_element(unknown, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, unknown, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
 
 
-def _half(builder: Any, vector: Any, lanes: int, first: int) -> Any:
+def _part(builder: Any, vector: Any, first: int, lanes: int) -> Any:
     places = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(first, first + lanes)))
     return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), places)
-
-
-__all__ = ["LANES", "block_max", "count_bits", "filled_mask", "lowest_bit"]
-_ = np

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from acsrecipe.engines.embedded.cte.inversion import invert_columns
+from acsrecipe.engines.embedded.cte.inversion import invert_columns, profiles
 from acsrecipe.engines.embedded.cte.smoothing import ENOUGH, LEAST_NOISE, MOST_STEPS, smooth_columns
 from acsrecipe.engines.embedded.cte.table import CteTable, TrapSet
 from acsrecipe.engines.embedded.cte.workers import Cancelled, Report, Workers
@@ -103,7 +103,8 @@ def correct_cte(
             sci, err = chip.sci.copy(), chip.err.copy()
             for amp, area in zip(chip.amps, amps, strict=True):
                 if amp not in read_noise:
-                    raise EngineError(f"no read noise for amp {amp}", where="CCDTAB")
+                    message = f"no read noise for amp {amp}"
+                    raise EngineError(message, where="CCDTAB")
                 noise = float(np.float32(read_noise[amp]))
                 for is_serial in (True, False) if serial else (False,):
                     traps = table.serial[amp] if is_serial else table.parallel
@@ -143,10 +144,8 @@ def _area(chip: ChipFrame, place: int) -> _Area:
     else:
         area = _Area(boundary, nx - boundary, min(chip.height, ny) or ny)
     if area.columns < SMALLEST or area.rows < SMALLEST:
-        raise EngineError(
-            f"amp {chip.amps[place]} has {area.columns} x {area.rows} pixels; expected {SMALLEST} x {SMALLEST} at least",
-            where="CCDTAB, AMPX",
-        )
+        message = f"amp {chip.amps[place]} has {area.columns} x {area.rows} pixels; expected {SMALLEST} a side at least"
+        raise EngineError(message, where="CCDTAB, AMPX")
     return area
 
 
@@ -223,10 +222,7 @@ def correct_amp(
     observed = np.ascontiguousarray(sci)
     smooth = smooth_frame(observed, noise, workers)
     corrected = np.empty_like(smooth)
-    padding = ((0, 0), (0, 1))
-    release = np.pad(traps.release[:, : traps.length], padding)
-    cumulated = np.pad(traps.cumulated[:, : traps.length], padding)
-    size = traps.size / traps.shifts
+    release, cumulated, peak, size = profiles(traps)
 
     def invert(first: int, last: int) -> int:
         runs: int = invert_columns(
@@ -240,6 +236,7 @@ def correct_amp(
             size,
             release,
             cumulated,
+            peak,
             traps.length,
             traps.models,
             traps.shifts,

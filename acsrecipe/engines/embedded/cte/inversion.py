@@ -7,11 +7,12 @@ Columns are independent, so any number of threads may each have a range of them.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from acsrecipe.engines.embedded.cte.bits import LANES
+from acsrecipe.engines.embedded.cte.bits import CHUNK, LANES
+from acsrecipe.engines.embedded.cte.kernel import compiled
 from acsrecipe.engines.embedded.cte.readout import Floats, readout, readout_plain
+from acsrecipe.engines.embedded.cte.table import TrapSet
 
 Frame = NDArray[np.float32]
 
@@ -21,7 +22,15 @@ DETECTOR_ROWS = 2048.0
 NODE_ROWS = 512.0  # SENS_0512 .. SENS_2048 are given for every 512th row
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
+def aligned(size: int) -> Floats:
+    """Make room for `size` float64 that begins at a cache line."""
+    room = np.empty(size + CHUNK)
+    skip = (-(room.ctypes.data // 8)) % CHUNK
+    return room[skip : skip + size]
+
+
+@compiled
 def fill_traps(traps: Frame, sensitivity: Floats, fraction: float) -> None:
     """Fill one column of the trap map.
 
@@ -43,15 +52,17 @@ def fill_traps(traps: Frame, sensitivity: Floats, fraction: float) -> None:
         traps[row] = np.float32(scale * ((row + 1) / DETECTOR_ROWS) * fraction)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _prepare(traps: Frame, wide: Floats, ratio: Floats, falls: NDArray[np.int32]) -> None:
+@compiled
+def prepare_traps(traps: Frame, wide: Floats, lower: Floats, ratio: Floats, falls: NDArray[np.int32]) -> None:
     """Work out what `readout` wants of a column's traps (see there)."""
     rows = traps.size
-    padded = wide.size
+    padded = wide.size - CHUNK
     wide[rows:] = 0.0
     ratio[:] = 1.0
     for i in range(rows):
         wide[i] = traps[i]
+    lower[0] = 0.0
+    lower[1:] = wide[:-1]
     falls[padded] = padded
     for i in range(padded - 1, -1, -1):
         falls[i] = falls[i + 1]
@@ -60,7 +71,7 @@ def _prepare(traps: Frame, wide: Floats, ratio: Floats, falls: NDArray[np.int32]
             falls[i] = i
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def ease_cosmic_rays(traps: Frame, model: Floats, observed: Floats, threshold: float) -> bool:
     """Take a quarter of the traps from where a trail was over-subtracted; answer whether there was any such place.
 
@@ -87,7 +98,7 @@ def ease_cosmic_rays(traps: Frame, model: Floats, observed: Floats, threshold: f
     return found
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def invert_columns(
     frame: Frame,
     corrected: Frame,
@@ -99,6 +110,7 @@ def invert_columns(
     size: Floats,
     release: Floats,
     cumulated: Floats,
+    peak: Floats,
     length: int,
     models: int,
     shifts: int,
@@ -107,7 +119,7 @@ def invert_columns(
     ease: bool,
     plain: bool,
 ) -> int:
-    """Correct columns `first` to `last`; answer how many runs they took (one a column, more where cosmic rays were eased).
+    """Correct columns `first` to `last`; answer how many runs they took (one a column; more where rays were eased).
 
     Parameters
     ----------
@@ -119,7 +131,7 @@ def invert_columns(
         See `fill_traps`.
     fraction, threshold : float
         See `fill_traps`, `ease_cosmic_rays`.
-    q, size, release, cumulated, length
+    q, size, release, cumulated, peak, length
         See `readout`.
     models, shifts : int
         PCTENFOR, PCTENPAR.
@@ -136,11 +148,12 @@ def invert_columns(
     groups = (blocks + LANES - 1) // LANES
     observed = np.empty(rows)
     before = np.empty(rows)
-    model = np.empty(padded)
+    model = aligned(padded + CHUNK)
     highest = np.full(groups * LANES, -np.inf)
     traps = np.empty(rows, np.float32)
-    wide = np.empty(padded)
-    ratio = np.empty(padded)
+    wide = aligned(padded + CHUNK)
+    lower = aligned(padded + CHUNK)
+    ratio = aligned(padded + CHUNK)
     falls = np.empty(padded + 1, np.int32)
     noise2 = noise * noise
     runs = 0
@@ -152,7 +165,7 @@ def invert_columns(
         fill_traps(traps, sensitivity[column], fraction)
         for _attempt in range(MOST_RUNS):
             runs += 1
-            _prepare(traps, wide, ratio, falls)
+            prepare_traps(traps, wide, lower, ratio, falls)
             model[rows:] = -np.inf
             model[:rows] = observed
             for step in range(models):
@@ -162,7 +175,7 @@ def invert_columns(
                         readout_plain(model, rows, wide, q, size, release, cumulated, length)
                     else:
                         readout(
-                            model, highest, blocks, wide, ratio, falls, q, size, release, cumulated, length
+                            model, highest, blocks, wide, lower, ratio, falls, q, size, release, cumulated, peak, length
                         )
                 if step < models - 1:
                     for i in range(rows):
@@ -177,3 +190,21 @@ def invert_columns(
         for i in range(rows):
             corrected[column, i] = model[i]
     return runs
+
+
+def profiles(traps: TrapSet) -> tuple[Floats, Floats, Floats, Floats]:
+    """Lay out a trap set as the kernels want it.
+
+    Returns
+    -------
+    release, cumulated : (ntraps, length + 16) float64
+        Cut at the trail's length, eight zeros before and behind.
+    peak : (ntraps,) float64
+        The largest absolute value of each line of `release`.
+    size : (ntraps,) float64, electrons
+        What a trap takes in one of the `shifts` readouts.
+    """
+    padding = ((0, 0), (CHUNK, CHUNK))
+    release = np.pad(traps.release[:, : traps.length], padding)
+    cumulated = np.pad(traps.cumulated[:, : traps.length], padding)
+    return release, cumulated, np.abs(release).max(axis=1), traps.size / traps.shifts

@@ -21,18 +21,30 @@ for each trap w, from the highest level q[w] to the lowest, up the rows i of the
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from acsrecipe.engines.embedded.cte.bits import LANES, block_max, count_bits, filled_mask, lowest_bit
+from acsrecipe.engines.embedded.cte.bits import (
+    CHUNK,
+    LANES,
+    add_trail,
+    address,
+    block_max,
+    count_bits,
+    filled_mask,
+    lowest_bit,
+    pass_filled,
+    peek,
+    peek_int,
+    poke,
+)
+from acsrecipe.engines.embedded.cte.kernel import compiled
 
 Floats = NDArray[np.float64]
 
-ALL_FILLED = -1  # an int64 with every bit set
 MANY_RUNS = 12  # a block with more stretches than this is walked pixel by pixel
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def readout_plain(
     pixels: Floats, rows: int, traps: Floats, q: Floats, size: Floats, release: Floats, cumulated: Floats, length: int
 ) -> None:
@@ -63,171 +75,228 @@ def readout_plain(
             if pixel >= q[w]:
                 taken = size[w] * traps[i]
                 if since < length:
-                    pixels[i] = pixel + ((release[w, since] * held + cumulated[w, since] * held) - taken)
+                    pixels[i] = pixel + (
+                        (release[w, CHUNK + since] * held + cumulated[w, CHUNK + since] * held) - taken
+                    )
                 else:
                     pixels[i] = pixel - taken
                 held = taken
                 since = 0
             elif since < length:
-                pixels[i] = pixel + release[w, since] * held
+                pixels[i] = pixel + release[w, CHUNK + since] * held
                 since += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _trail(
-    pixels: Floats, start: int, stop: int, falls: NDArray[np.int32], ratio: Floats, release: Floats, since: int, held: float
+    pixels: int,
+    start: int,
+    stop: int,
+    falls: int,
+    ratio: int,
+    release: int,
+    since: int,
+    held: float,
+    filled: bool,
+    step: float,
 ) -> float:
-    """Add a trap's trail to rows start to stop (none of them filled); answer the charge as last rescaled."""
-    i = start
-    while i < stop:
-        if falls[i] == i:
-            held *= ratio[i]
-        end = falls[i + 1]
-        if end > stop:
-            end = stop
-        offset = since + (i - start)
-        here = pixels[i:end]
-        part = release[offset : offset + (end - i)]
-        for k in range(here.size):
-            here[k] += part[k] * held
-        i = end
+    """Add a trap's trail to rows start to stop, none of them filled, and `step` to the row before if it was `filled`.
+
+    Chunks are whole and begin at multiples of 8: a store then serves the next trap's load, which it would hold up if
+    they overlapped in part. Answers the charge as last rescaled.
+    """
+    at = start - 1 if filled else start
+    i = at & -CHUNK
+    at = at - i if filled else -1
+    if peek_int(falls, start) >= stop:
+        offset = CHUNK + since - (start - i)
+        add_trail(pixels, i, release, offset, held, start - i, stop - i, at, step)
+        i += CHUNK
+        offset += CHUNK
+        while i < stop:
+            add_trail(pixels, i, release, offset, held, 0, stop - i, -1, 0.0)
+            i += CHUNK
+            offset += CHUNK
+        return held
+    if filled:
+        add_trail(pixels, i, release, 0, 0.0, 0, 0, at, step)
+    row = start
+    while row < stop:
+        if peek_int(falls, row) == row:
+            held *= peek(ratio, row)
+        end = min(peek_int(falls, row + 1), stop)
+        i = row & -CHUNK
+        while i < end:
+            offset = CHUNK + since + (i - start)
+            add_trail(pixels, i, release, offset, held, row - i, end - i, -1, 0.0)
+            i += CHUNK
+        row = end
     return held
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _filled(pixels: Floats, start: int, stop: int, traps: Floats, ratio: Floats, size: float, r0: float, c0: float) -> None:
-    """Pass rows start to stop, all filled, the row before them too: each gets what the row before left behind."""
-    here = pixels[start:stop]
-    below = traps[start - 1 : stop - 1]
-    own = traps[start:stop]
-    scale = ratio[start:stop]
-    for k in range(here.size):
-        held = (size * below[k]) * scale[k]
-        here[k] += (r0 * held + c0 * held) - size * own[k]
+@compiled
+def _pass(
+    pixels: int,
+    start: int,
+    stop: int,
+    traps: int,
+    lower: int,
+    ratio: int,
+    size: float,
+    first: float,
+    left: float,
+    step: float,
+) -> None:
+    """Add `step` to row start, and to the rows up to stop what each, all being filled, gains and loses."""
+    i = start & -CHUNK
+    pass_filled(pixels, i, traps, lower, ratio, size, first, left, start + 1 - i, stop - i, start - i, step)
+    i += CHUNK
+    while i < stop:
+        pass_filled(pixels, i, traps, lower, ratio, size, first, left, 0, stop - i, -1, 0.0)
+        i += CHUNK
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def readout(
     pixels: Floats,
     highest: Floats,
     blocks: int,
     traps: Floats,
+    lower: Floats,
     ratio: Floats,
     falls: NDArray[np.int32],
     q: Floats,
     size: Floats,
     release: Floats,
     cumulated: Floats,
+    peak: Floats,
     length: int,
 ) -> None:
     """Simulate one readout in place: the bits of `readout_plain`, for a column without NaN.
 
     Parameters
     ----------
-    pixels : (64 * blocks,) float64, electrons
+    pixels : (64 * blocks + 8,) float64, electrons
         The column; rows that do not exist are -inf.
     highest : (64 * ceil(blocks / 64),) float64
         Scratch: an upper bound of each block of 64 rows; places that are no block are -inf.
     blocks : int
         Number of blocks.
-    traps, ratio : (64 * blocks,) float64
-        Traps per pixel; ``traps[i] / traps[i-1]`` where that is below 1, else 1.
+    traps, lower, ratio : (64 * blocks + 8,) float64
+        Traps per pixel; those of the row before; ``traps / lower`` where that is below 1, else 1.
     falls : (64 * blocks + 1,) int32
         The next row at or after i where `ratio` is below 1; 64 * blocks when there is none.
-    q, size, release, cumulated, length
+    q, size, length
         See `readout_plain`.
+    release, cumulated : (ntraps, length + 16) float64
+        See `readout_plain`; eight zeros before and eight behind.
+    peak : (ntraps,) float64
+        The largest absolute value in each line of `release`.
     """
+    column = address(pixels)
+    bounds = address(highest)
+    here = address(traps)
+    below = address(lower)
+    scale = address(ratio)
+    drops = address(falls)
+    width = release.shape[1] * 8  # bytes
     top = -np.inf
     for b in range(blocks):
-        level = block_max(pixels, b * LANES)
-        highest[b] = level
+        level = block_max(column, b * LANES)
+        poke(bounds, b, level)
         if level > top:
             top = level
     groups = (blocks + LANES - 1) // LANES
+    rows = blocks * LANES
 
     for w in range(q.size - 1, -1, -1):
         level = q[w]
         if level > top:
             continue
-        trail = release[w]
-        total = cumulated[w]
+        trail = address(release) + w * width
+        total = address(cumulated) + w * width
         own = size[w]
-        since = length
+        since = length  # rows since the trap filled
         held = 0.0
-        done = 0  # blocks before this one are finished for this trap
+        done = 0  # rows before this one are finished for this trap
         for group in range(groups):
-            candidates = filled_mask(highest, group * LANES, level)
+            candidates = filled_mask(bounds, group * LANES, level)
             while candidates != 0:
                 b = group * LANES + lowest_bit(candidates)
                 candidates &= candidates - 1
-                # The trail of an earlier block runs on through blocks where nothing fills.
-                while since < length and done < b:
-                    start = done * LANES
-                    rows = min(LANES, length - since)
-                    held = _trail(pixels, start, start + rows, falls, ratio, trail, since, held)
-                    highest[done] = block_max(pixels, start)
-                    since += rows
-                    done += 1
-                done = b + 1
-
                 start = b * LANES
-                mask = filled_mask(pixels, start, level)
+                mask = filled_mask(column, start, level)
                 if mask == 0:
-                    if since < length:
-                        rows = min(LANES, length - since)
-                        held = _trail(pixels, start, start + rows, falls, ratio, trail, since, held)
-                        since += rows
-                    highest[b] = block_max(pixels, start)
+                    # What a trail from before may add, is added to the bound when it is.
+                    poke(bounds, b, block_max(column, start))
                     continue
-                highest[b] = np.inf  # it will be asked again: the next level is lower
+                poke(bounds, b, np.inf)  # it will be asked again: the next level is lower
                 top = np.inf
+                if since < length and done < start:
+                    end = min(start, done + length - since)
+                    _raise(bounds, done, end, peak[w] * abs(held))
+                    held = _trail(column, done, end, drops, scale, trail, since, held, False, 0.0)
+                    since += end - done
+                    done = end
 
                 if count_bits(mask ^ (mask << 1)) > MANY_RUNS:
                     for i in range(start, start + LANES):
-                        pixel = pixels[i]
-                        scaled = held * ratio[i]
-                        taken = own * traps[i]
-                        gain = trail[since] * scaled
+                        pixel = peek(column, i)
+                        scaled = held * peek(scale, i)
+                        taken = own * peek(here, i)
+                        gain = peek(trail, CHUNK + since) * scaled
                         if pixel >= level:
-                            pixels[i] = pixel + ((gain + total[since] * scaled) - taken)
+                            poke(column, i, pixel + ((gain + peek(total, CHUNK + since) * scaled) - taken))
                             held = taken
                             since = 0
                         else:
-                            pixels[i] = pixel + gain
+                            poke(column, i, pixel + gain)
                             held = scaled
                             since = min(since + 1, length)
+                    done = start + LANES
                     continue
 
-                place = 0
-                rest = mask
-                while place < LANES:
-                    first = lowest_bit(rest)
-                    if first > place:
-                        rows = min(first - place, length - since)
-                        if rows > 0:
-                            i = start + place
-                            held = _trail(pixels, i, i + rows, falls, ratio, trail, since, held)
-                            since += rows
-                        if first == LANES:
-                            break
-                    inverse = ~(mask | ((1 << first) - 1))
-                    last = lowest_bit(inverse)
+                # How far a trail may run before pixels come that may be filled.
+                free = min(rows, (group + 1) * LANES * LANES)
+                if candidates != 0:
+                    free = (group * LANES + lowest_bit(candidates)) * LANES
+                first = lowest_bit(mask)
+                if since < length and first > 0:
+                    end = min(start + first, start + length - since)
+                    held = _trail(column, start, end, drops, scale, trail, since, held, False, 0.0)
+                    since += end - start
+                while first < LANES:
                     i = start + first
-                    scaled = held * ratio[i]
-                    taken = own * traps[i]
-                    pixels[i] += (trail[since] * scaled + total[since] * scaled) - taken
+                    last = lowest_bit(~(mask | ((1 << first) - 1)))
                     stop = start + last
-                    if stop > i + 1:
-                        _filled(pixels, i + 1, stop, traps, ratio, own, trail[0], total[0])
-                    held = own * traps[stop - 1]
-                    since = 0
-                    place = last
-                    if last < LANES:
-                        rest = mask & (-1 << last)
-        while since < length and done < blocks:
-            start = done * LANES
-            rows = min(LANES, length - since)
-            held = _trail(pixels, start, start + rows, falls, ratio, trail, since, held)
-            highest[done] = block_max(pixels, start)
-            since += rows
-            done += 1
+                    first = LANES if last == LANES else lowest_bit(mask & (-1 << last))
+                    end = min(free if first == LANES else start + first, stop + length)
+                    scaled = held * peek(scale, i)
+                    step = (peek(trail, CHUNK + since) * scaled + peek(total, CHUNK + since) * scaled) - own * peek(
+                        here, i
+                    )
+                    held = own * peek(here, stop - 1)
+                    if end > start + LANES:
+                        _raise(bounds, start + LANES, end, peak[w] * abs(held))
+                    if stop == i + 1:
+                        held = _trail(column, stop, end, drops, scale, trail, 0, held, True, step)
+                    else:
+                        _pass(column, i, stop, here, below, scale, own, peek(trail, CHUNK), peek(total, CHUNK), step)
+                        if end > stop:
+                            held = _trail(column, stop, end, drops, scale, trail, 0, held, False, 0.0)
+                    since = end - stop
+                    done = end
+        if since < length and done < rows:
+            end = min(rows, done + length - since)
+            _raise(bounds, done, end, peak[w] * abs(held))
+            _trail(column, done, end, drops, scale, trail, since, held, False, 0.0)
+
+
+@compiled
+def _raise(highest: int, start: int, stop: int, gain: float) -> None:
+    """Raise the bounds of the blocks that rows start to stop touch by what a trail may add to any pixel.
+
+    Rounding is monotonic: a pixel below the bound, plus less than `gain`, stays below the bound plus `gain`.
+    """
+    for b in range(start // LANES, (stop - 1) // LANES + 1):
+        poke(highest, b, peek(highest, b) + gain)

@@ -97,7 +97,8 @@ def describe_table(path: Path) -> TableDescription:
     try:
         header = fits.getheader(path, 0)
     except OSError as error:
-        raise EngineError(f"PCTETAB can't be read: {error}", where=str(path)) from error  # noqa: EM102
+        message = f"PCTETAB can't be read: {error}"
+        raise EngineError(message, where=str(path)) from error
     name = str(header.get("CTE_NAME", "")).strip()
     return TableDescription(name, _generation(name))
 
@@ -117,19 +118,19 @@ def read_table(path: Path) -> CteTable:
     from astropy.io import fits
 
     described = describe_table(path)
-    if described.generation != 3:  # noqa: PLR2004
-        found = f"CTE_NAME is '{described.name}'" if described.name else "it has no CTE_NAME"
+    if described.generation != 3:
+        found = f"CTE_NAME is '{described.name}'" if described.name else "no CTE_NAME"
+        message = f"{found}: generation {described.generation}; expected generation 3, '{GENERATION_3}'"
         raise EngineError(
-            f"{found}: generation {described.generation}; the embedded engine corrects with generation 3 ('{GENERATION_3}')",
+            message,
             where=str(path),
-            hint="name a PCTETAB made since 2024, or leave out the CTE correction: PCTECORR = \"OMIT\"",
+            hint='name a PCTETAB of generation 3, or leave out the CTE correction: PCTECORR = "OMIT"',
         )
     with fits.open(path) as hdus:
         primary = hdus[0].header
         if int(_keyword(primary, "PCTENSMD", path)) != 0:
-            raise EngineError(
-                f"PCTENSMD is {primary['PCTENSMD']}; only read noise mitigation 0 is known", where=str(path)
-            )
+            message = f"PCTENSMD is {primary['PCTENSMD']}; only read noise mitigation 0 is known"
+            raise EngineError(message, where=str(path))
         ease = int(_keyword(primary, "FIXROCR", path))
         return CteTable(
             name=described.name,
@@ -143,13 +144,15 @@ def read_table(path: Path) -> CteTable:
 
 def _keyword(header: Any, name: str, path: Path) -> Any:
     if name not in header:
-        raise EngineError(f"PCTETAB has no keyword {name}", where=str(path))
+        message = f"PCTETAB has no keyword {name}"
+        raise EngineError(message, where=str(path))
     return header[name]
 
 
 def _column(hdu: Any, name: str, where: str) -> NDArray[Any]:
     if hdu.data is None or name not in hdu.data.names:
-        raise EngineError(f"PCTETAB has no column {name}", where=where)
+        message = f"PCTETAB has no column {name}"
+        raise EngineError(message, where=where)
     return np.asarray(hdu.data[name])
 
 
@@ -157,10 +160,10 @@ def _read_set(hdus: Any, first: int, path: Path) -> TrapSet:
     expected = ("QPROF", "SCLBYCOL", "RPROF", "CPROF")
     names = tuple(hdu.name for hdu in hdus[first : first + 4])
     if names != expected:
-        raise EngineError(
-            f"extensions {first} to {first + 3} are {', '.join(names) or 'missing'}; expected {', '.join(expected)}",
-            where=str(path),
+        message = (
+            f"extensions {first} to {first + 3}: found {', '.join(names) or 'none'}; expected {', '.join(expected)}"
         )
+        raise EngineError(message, where=str(path))
     where = f"{path}[{first}]"
     profile, scale, release, cumulated = hdus[first : first + 4]
     level = _column(profile, "QLEV_Q", where).astype(np.float64)[:MOST_TRAPS]
@@ -170,11 +173,9 @@ def _read_set(hdus: Any, first: int, path: Path) -> TrapSet:
     length = int(_keyword(profile.header, "PCTETLEN", path))
     for hdu in (release, cumulated):
         shape = hdu.shape
-        if len(shape) != 2 or shape[0] < length or shape[1] < traps:  # noqa: PLR2004
-            raise EngineError(
-                f"{hdu.name} is {shape}; expected at least {length} transfers (PCTETLEN) x {traps} traps",
-                where=where,
-            )
+        if len(shape) != 2 or shape[0] < length or shape[1] < traps:
+            message = f"{hdu.name} is {shape}; expected at least {length} transfers (PCTETLEN) x {traps} traps"
+            raise EngineError(message, where=where)
     return TrapSet(
         level=level[:traps].copy(),
         size=size[:traps].copy(),
@@ -182,7 +183,8 @@ def _read_set(hdus: Any, first: int, path: Path) -> TrapSet:
         cumulated=np.ascontiguousarray(cumulated.data[:, :traps].T, np.float64),
         column=_column(scale, "IZ", where).astype(np.int64),
         sensitivity=np.stack(
-            [_column(scale, f"SENS_{row}", where).astype(np.float64) for row in ("0512", "1024", "1536", "2048")], axis=1
+            [_column(scale, f"SENS_{row}", where).astype(np.float64) for row in ("0512", "1024", "1536", "2048")],
+            axis=1,
         ),
         date0=float(_keyword(profile.header, "CTEDATE0", path)),
         date1=float(_keyword(profile.header, "CTEDATE1", path)),

@@ -96,7 +96,8 @@ class Workers:
             for future in done:
                 future.result()
             if self._cancelled is not None and self._cancelled():
-                raise InterruptedRunError("the CTE correction was cancelled")  # noqa: EM101
+                message = "the CTE correction was cancelled"
+                raise InterruptedRunError(message)
             if counts:
                 self._tell(min(len(answers) * size, columns))
         if counts:
