@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from acsrecipe.cli.terminal import show_error, write
-from acsrecipe.errors import RecipeError
-from acsrecipe.recipe.toml import load_recipe
+from acsrecipe.errors import Problem, RecipeError
+from acsrecipe.recipe.toml import load_recipe, problems_as_json
 
 
 def check(
@@ -20,17 +20,18 @@ def check(
 
     Example: `acsrecipe check recipes/*.toml`
     """
-    wrong = False
+    problems: list[Problem] = []
     for path in recipes:
         try:
             load_recipe(path)
         except RecipeError as error:
-            wrong = True
-            show_error(error, as_json=as_json)
+            problems += error.problems
+            if not as_json:
+                show_error(error)
         else:
             if not as_json:
                 write(f"{path}: correct\n")
-    if as_json and not wrong:
-        write('{"problems": []}\n')
-    if wrong:
+    if as_json:
+        write(problems_as_json(problems) + "\n")
+    if problems:
         raise typer.Exit(2)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from acsrecipe.errors import PlanError
-from acsrecipe.inputs.association import filter_members
-from acsrecipe.inputs.model import Association, Inventory, Observed
+from acsrecipe.inputs.members import filter_members, members_that_disagree
+from acsrecipe.inputs.model import Association, Inventory, Member, Observed
 from acsrecipe.plan.changes import Headers, apply_references, override_headers
-from acsrecipe.plan.checks import check_engine, check_files, check_groups, check_headers, check_references
+from acsrecipe.plan.checks import check_engine, check_files, check_headers, check_references
 from acsrecipe.plan.model import (
     AssociationChange,
     ContextUsed,
     EngineAbility,
     EngineUsed,
     Finding,
-    MemberRow,
     Plan,
     StepAbility,
 )
@@ -56,13 +55,11 @@ def build_plan(
     """
     recipe = loaded.recipe
     findings = [_finding(one) for one in inventory.observed]
-    changes = tuple(_filter(recipe, association) for association in inventory.associations)
-    dropped = {row.memname.lower() for change in changes for row in change.dropped}
-    kept = {row.memname.lower() for change in changes for row in change.kept}
-    inventory = _without(inventory, dropped - kept)
+    rows = {one.rootname: filter_members(one, **_filter(recipe)) for one in inventory.associations}
+    changes = tuple(_describe(one, *rows[one.rootname]) for one in inventory.associations)
     headers, overridden = override_headers(loaded, inventory.exposures)
     findings += overridden
-    groups = group_exposures(inventory.exposures, changes)
+    groups = group_exposures(inventory.exposures, {name: kept for name, (kept, _) in rows.items()})
     combined = {one.rootname for group in groups if group.product for one in group.exposures}
     for exposure in inventory.exposures:
         header = headers[exposure.rootname]
@@ -71,8 +68,11 @@ def build_plan(
         findings += check_references(exposure, header, combined=exposure.rootname in combined)
     chosen, why = _choose_engine(engine or recipe.calibrate.engine, engine is not None, engines)
     findings += check_engine(chosen, groups, headers, engines)
-    findings += check_groups(groups, headers)
-    tasks = build_tasks(recipe, inventory, headers, changes, f"{chosen.name} {chosen.version}".strip(), steps)
+    primaries = {root: header.primary for root, header in headers.items()}
+    for association in inventory.associations:
+        kept, _ = rows[association.rootname]
+        findings += [_finding(one) for one in members_that_disagree(association, kept, primaries)]
+    tasks = build_tasks(recipe, inventory, headers, changes, groups, f"{chosen.name} {chosen.version}".strip(), steps)
     findings += check_files(tasks, inventory)
     findings += _remarks(changes, inventory)
     return Plan(
@@ -94,35 +94,18 @@ def _ordered(inventory: Inventory, headers: dict[str, Headers]) -> list[Headers]
     return [headers[exposure.rootname] for exposure in inventory.exposures]
 
 
-def _filter(recipe: Recipe, association: Association) -> AssociationChange:
-    kept, dropped = filter_members(association, recipe.association.keep, recipe.association.drop)
-    rows: list[MemberRow] = [describe_row(member, why) for member, why in dropped]
+def _filter(recipe: Recipe) -> dict[str, Mapping[str, Sequence[str]]]:
+    return {"keep": dict(recipe.association.keep), "drop": dict(recipe.association.drop)}
+
+
+def _describe(
+    association: Association, kept: Sequence[Member], dropped: Sequence[tuple[Member, str]]
+) -> AssociationChange:
     return AssociationChange(
         association=association.rootname,
         file=association.file.path,
         kept=tuple(describe_row(member) for member in kept),
-        dropped=tuple(rows),
-    )
-
-
-def _without(inventory: Inventory, rootnames: set[str]) -> Inventory:
-    """Leave out exposures that the filter drops from every association they are in."""
-    exposures = tuple(one for one in inventory.exposures if one.rootname not in rootnames)
-    if inventory.exposures and not exposures:
-        msg = "the association filter drops every exposure"
-        raise PlanError(
-            msg,
-            where="[association]",
-            hint="look at keep and drop: `acsrecipe plan` lists MEMTYPE and MEMNAME of each row",
-            code="P401",
-        )
-    return Inventory(
-        exposures=exposures,
-        associations=inventory.associations,
-        context=inventory.context,
-        references=inventory.references,
-        custom=inventory.custom,
-        observed=inventory.observed,
+        dropped=tuple(describe_row(member, why) for member, why in dropped),
     )
 
 

@@ -131,32 +131,6 @@ def meets(header: Mapping[str, Value], requirement: Requirement) -> bool:
     )
 
 
-def check_groups(groups: Sequence[Group], headers: Mapping[str, Headers]) -> Iterable[Finding]:
-    """Find members of one group that disagree where calacs takes the first member's word for all."""
-    for group in groups:
-        first = headers[group.exposures[0].rootname].primary
-        for exposure in group.exposures[1:]:
-            other = headers[exposure.rootname].primary
-            keywords = sorted(
-                keyword
-                for keyword in {*first, *other}
-                if (keyword in CALIBRATION_SWITCHES or keyword.endswith(("FILE", "TAB")))
-                and str(first.get(keyword)).strip().upper() != str(other.get(keyword)).strip().upper()
-            )
-            if keywords:
-                listed = ", ".join(f"{k} {first.get(k)!r} and {other.get(k)!r}" for k in keywords)
-                yield Finding(
-                    code="P402",
-                    severity="warning",
-                    message=(
-                        f"{group.exposures[0].rootname} and {exposure.rootname} of {group.name} disagree ({listed}); "
-                        "calacs takes reference names and most switches of a group from its first member"
-                    ),
-                    where=exposure.raw.path,
-                    hint="give both the same values, or calibrate them apart",
-                )
-
-
 def _plain(value: object) -> object:
     return value.strip().upper() if isinstance(value, str) else value
 

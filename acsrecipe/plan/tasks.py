@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from acsrecipe.inputs.model import Association, Exposure, Inventory, Value
+from acsrecipe.inputs.members import group_members, rows_of_group
+from acsrecipe.inputs.model import Association, Exposure, Inventory, Member, Value
 from acsrecipe.plan.changes import Headers
 from acsrecipe.plan.model import (
     AssociationChange,
@@ -29,15 +30,26 @@ PIXEL_BYTES = 4 + 4 + 2
 
 @dataclass(frozen=True)
 class Group:
-    """Exposures that calacs calibrates in one go: a single one, or a CR-SPLIT or RPT-OBS set.
+    """Exposures that are calibrated in one go: a single one, or a CR-SPLIT or RPT-OBS set.
 
-    ``product`` is the rootname of the combined product, empty for a single exposure.
+    Attributes
+    ----------
+    exposures : tuple of Exposure
+    kind : str
+        ``DTH`` for a single one, ``CR`` or ``RPT``.
+    product : str
+        Rootname of the combined product, empty for a single one.
+    association : str
+        Rootname of the association of a set.
+    rows : tuple of int
+        Rows of the association that calacs needs for this set alone.
     """
 
     exposures: tuple[Exposure, ...]
-    association: AssociationChange | None = None
-    product: str = ""
     kind: str = "DTH"
+    product: str = ""
+    association: str = ""
+    rows: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -45,39 +57,35 @@ class Group:
         return self.product or self.exposures[0].rootname
 
 
-def group_exposures(exposures: Sequence[Exposure], associations: Sequence[AssociationChange]) -> tuple[Group, ...]:
+def group_exposures(exposures: Sequence[Exposure], kept: Mapping[str, Sequence[Member]]) -> tuple[Group, ...]:
     """Sort exposures into what is calibrated together.
 
-    An EXP-DTH exposure, or one without association, stands alone; EXP-CRn and EXP-RPn rows with their
-    PROD row form a group (calacs's ``acstable.c``: one position each). Without the PROD row there is no
-    name for a combined product, and each exposure stands alone.
+    Parameters
+    ----------
+    exposures : sequence of Exposure
+    kept : mapping
+        Rootname of each association to its rows that stay.
+
+    Returns
+    -------
+    tuple of Group
+        In the order of their first exposures. An exposure without association, or alone in its group, is
+        a group of its own.
     """
     by_root = {exposure.rootname: exposure for exposure in exposures}
-    groups: list[Group] = []
-    grouped: set[str] = set()
-    for change in associations:
-        rows = [(row, _position(row.memtype)) for row in change.kept]
-        for product, position in rows:
-            if not product.memtype.upper().startswith("PROD") or position[0] not in ("CR", "RP"):
-                continue
-            members = [
-                by_root[row.memname.lower()]
-                for row, where in rows
-                if where == position and row.memtype.upper().startswith("EXP") and row.memname.lower() in by_root
-            ]
-            if members:
-                grouped |= {exposure.rootname for exposure in members}
-                kind = {"CR": "CR", "RP": "RPT"}[position[0]]
-                groups.append(Group(tuple(members), change, product.memname.lower(), kind))
-    singles = [Group((exposure,)) for exposure in exposures if exposure.rootname not in grouped]
     order = {exposure.rootname: number for number, exposure in enumerate(exposures)}
-    return tuple(sorted([*groups, *singles], key=lambda group: order[group.exposures[0].rootname]))
-
-
-def _position(memtype: str) -> tuple[str, str]:
-    """Split EXP-CR1, PROD-RPT or EXP_CRJ2 into the kind of its group (CR, RP, DT) and its number."""
-    tail = memtype.upper().replace("_", "-").partition("-")[2]
-    return tail[:2], "".join(letter for letter in tail if letter.isdigit())
+    groups: list[Group] = []
+    for association, rows in kept.items():
+        for group in group_members(rows):
+            names = [member.memname.strip().lower() for member in group.exposures]
+            members = tuple(by_root.pop(name) for name in names if name in by_root)
+            if members and group.product is not None:
+                product = group.product.memname.strip().lower()
+                groups.append(Group(members, group.kind, product, association, rows_of_group(rows, group)))
+            elif members:
+                groups.append(Group(members))
+    groups += [Group((exposure,)) for exposure in by_root.values()]
+    return tuple(sorted(groups, key=lambda group: order[group.exposures[0].rootname]))
 
 
 def build_tasks(
@@ -85,13 +93,13 @@ def build_tasks(
     inventory: Inventory,
     headers: Mapping[str, Headers],
     changes: Sequence[AssociationChange],
+    groups: Sequence[Group],
     engine: str,
     abilities: Mapping[str, StepAbility],
 ) -> tuple[Task, ...]:
     """List the tasks in an order in which they can be done, each with its fingerprint."""
     associations = {association.rootname: association for association in inventory.associations}
     steps = [(step, abilities[step.step]) for step in _in_order(recipe.post)]
-    groups = group_exposures(inventory.exposures, changes)
     tasks = [_association_task(change, associations[change.association]) for change in changes]
     last: dict[str, str] = {}
     for group in groups:
@@ -150,12 +158,10 @@ def _calibration_task(
     outputs: list[Output] = []
     edits: dict[str, tuple[tuple[str, str, Scalar], ...]] = {}
     parameters: dict[str, Any] = {"group": group.kind}
-    if group.association is not None:
-        association = associations[group.association.association]
-        inputs.append(_planned("ASN", association.file))
-        position = _position(next(r.memtype for r in group.association.kept if r.memname.lower() == group.product))
-        parameters["rows"] = [row.row for row in group.association.kept if _position(row.memtype) == position]
-        parameters["association"] = group.association.association
+    if group.association:
+        inputs.append(_planned("ASN", associations[group.association].file))
+        parameters["rows"] = list(group.rows)
+        parameters["association"] = group.association
     corrected = False
     for exposure in group.exposures:
         header = headers[exposure.rootname]
@@ -174,10 +180,11 @@ def _calibration_task(
             for suffix in calibrated_suffixes(header.primary)
         ]
     if group.product:
-        combined = {"CR": ("crj", "crc"), "RPT": ("sfl", "sfl")}[group.kind]
-        outputs.append(_calibrated(f"{group.product}_{combined[0]}.fits", group.exposures[0], "products"))
-        if corrected and combined[1] != combined[0]:
-            outputs.append(_calibrated(f"{group.product}_{combined[1]}.fits", group.exposures[0], "products"))
+        # calacs combines RPT-OBS groups of CCDs as it does CR-SPLIT ones: both give a CRJ (SFL is of the SBC alone).
+        outputs += [
+            _calibrated(f"{group.product}_{suffix}.fits", group.exposures[0], "products")
+            for suffix in (("crj", "crc") if corrected else ("crj",))
+        ]
     return Task(
         id=f"calibrate/{group.name}",
         kind="calibrate",

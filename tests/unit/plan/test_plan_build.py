@@ -10,7 +10,6 @@ from factories import make_association, make_engines, make_exposure, make_invent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acsrecipe.errors import PlanError
 from acsrecipe.inputs.model import FileIdentity, Inventory
 from acsrecipe.plan.build import build_plan
 from acsrecipe.plan.model import EngineAbility, Plan, from_json, to_json
@@ -133,6 +132,7 @@ def test_a_cr_split_group_is_one_task_with_one_combined_product():
     plan = build_plan(recipe(), inventory, engine, STEPS)
     task = next(task for task in plan.tasks if task.kind == "calibrate")
     assert task.id == "calibrate/j9l960010"
+    assert task.parameters["rows"] == [1, 2, 3]
     assert [output.name for output in task.outputs] == [
         "j9l960a7q_flt.fits",
         "j9l960a9q_flt.fits",
@@ -145,8 +145,8 @@ def test_members_of_a_group_that_disagree_are_reported():
     exposures = make_exposure(), make_exposure("j9l960a9q", FLATCORR="OMIT")
     inventory = make_inventory(*exposures, associations=(make_association(*rows),), CRREJTAB="crr.fits")
     plan = build_plan(recipe(), inventory, ENGINES, STEPS)
-    finding = next(one for one in plan.findings if one.code == "P402")
-    assert "FLATCORR 'PERFORM' and 'OMIT'" in finding.message
+    finding = next(one for one in plan.findings if one.code == "A020")
+    assert "FLATCORR = OMIT in j9l960a9q will not count" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -199,13 +199,6 @@ def test_auto_says_why_it_chose():
     plan = build_plan(recipe(), make_inventory(make_exposure()), ENGINES, STEPS)
     assert plan.engine.name == "embedded"
     assert "calacs is not here" in plan.engine.why
-
-
-def test_a_filter_that_drops_everything_is_an_error():
-    text = '[association]\nkeep = { MEMTYPE = ["EXP-CRJ"] }\n' + OMIT
-    association = make_association(("J9L960A7Q", "EXP-DTH"))
-    with pytest.raises(PlanError, match="drops every exposure"):
-        build_plan(recipe(text), make_inventory(make_exposure(), associations=(association,)), ENGINES, STEPS)
 
 
 def test_post_steps_follow_what_they_work_on_and_only_final_files_are_products():
