@@ -34,7 +34,7 @@ def get_step(kind: str) -> Step:
     Raises
     ------
     StepError
-        P001: there is no such step.
+        S001: there is no such step.
     """
     match kind:
         case "updatewcs":
@@ -46,4 +46,4 @@ def get_step(kind: str) -> Step:
 
             return compare_plot
     msg = f"unknown step {kind!r}: expected {' or '.join(STEPS)}"
-    raise StepError(msg, code="P001")
+    raise StepError(msg, code="S001")

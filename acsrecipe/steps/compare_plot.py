@@ -79,14 +79,14 @@ def run(
     Raises
     ------
     StepError
-        P010 a file is not there or not readable, P020 it can't be drawn.
+        S010 a file is not there or not readable, S020 it can't be drawn.
     """
     root = task.exposures[0]
     names = [str(name) for name in task.parameters.get("files") or ()]
     names = names or [name for name in (f"{root}_flt.fits", f"{root}_flc.fits") if (folder / name).exists()]
     if not names:
         msg = f"found no calibrated file of {root} to draw"
-        raise StepError(msg, where=task.id, code="P010")
+        raise StepError(msg, where=task.id, code="S010")
     section = task.parameters.get("section")
     report(f"reading {root}_raw.fits, {', '.join(names)}")
     raw = _read(task, folder / f"{root}_raw.fits")
@@ -95,7 +95,7 @@ def run(
         panels, factor = _panels(raw, calibrated, tuple(section) if section else None)
     except ValueError as error:
         msg_0 = f"{root}: {error}"
-        raise StepError(msg_0, where=task.id, code="P020") from error
+        raise StepError(msg_0, where=task.id, code="S020") from error
     report("drawing")
     (output,) = task.outputs
     limits = _draw(folder / output.name, _headline(root, raw.primary), _footnote(factor, section), panels)
@@ -120,7 +120,7 @@ def _read(task: Task, path: Path) -> Frame:
     except (OSError, ValueError, TypeError) as error:
         words = "is not there" if isinstance(error, FileNotFoundError) else str(error)
         msg = f"{path.name} {words}"
-        raise StepError(msg, where=task.id, code="P010") from error
+        raise StepError(msg, where=task.id, code="S010") from error
 
 
 def _panels(raw: Frame, calibrated: Mapping[str, Frame], section: Section | None) -> tuple[tuple[Panel, ...], int]:

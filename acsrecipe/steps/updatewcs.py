@@ -79,13 +79,13 @@ def run(
     Raises
     ------
     StepError
-        P010 a file or reference is not there, P011 stwcs failed, P012 the service does not answer,
-        P013 the result does not prove success.
+        S010 a file or reference is not there, S011 stwcs failed, S012 the service does not answer,
+        S013 the result does not prove success.
     InterruptedRunError
         It was cancelled.
     """
     names = [output.name for output in task.outputs if output.name.endswith(".fits")]
-    before = {name: _read(task, folder / name, "P010") for name in names}
+    before = {name: _read(task, folder / name, "S010") for name in names}
     for name in names:
         _check_references(task, folder, name, before[name][0].cards)
     use_db = bool(task.parameters.get("use_db", False))
@@ -101,7 +101,7 @@ def run(
     wcs: dict[str, list[dict[str, Any]]] = {}
     warnings = []
     for name in names:
-        after = _read(task, folder / name, "P013")
+        after = _read(task, folder / name, "S013")
         _prove(task, name, after)
         wcs[name] = _compare(before[name], after)
         if all(entry["before"] == entry["after"] for entry in wcs[name]):
@@ -145,18 +145,18 @@ def _start(
         return run_program(argv, cwd=folder, env=env, log=folder / LOG, deadline=seconds, cancel=cancel)
     except OSError as error:
         msg = f"can't start Python for stwcs: {error.strerror or error}"
-        raise StepError(msg, where=task.id, code="P011") from error
+        raise StepError(msg, where=task.id, code="S011") from error
 
 
 def _failure(task: Task, done: Finished, *, use_db: bool) -> StepError:
     last = done.tail[-1] if done.tail else "it said nothing"
     if use_db and done.exit_status == NO_SERVICE and done.ended == "exited":
         hint = "try again later, or set use_db = false: the solution is then that of the IDCTAB alone"
-        return StepError(f"the astrometry database {last}", where=task.id, hint=hint, code="P012")
+        return StepError(f"the astrometry database {last}", where=task.id, hint=hint, code="S012")
     hint = f"its whole output is in {LOG}"
     if done.ended == "deadline" and use_db:
         hint = "stwcs waits for its services without end; try again later, or set use_db = false"
-    return StepError(f"updatewcs {done.describe()}: {last}", where=task.id, hint=hint, code="P011")
+    return StepError(f"updatewcs {done.describe()}: {last}", where=task.id, hint=hint, code="S011")
 
 
 def _read(task: Task, path: Path, code: str) -> tuple[HduHeader, ...]:
@@ -176,12 +176,12 @@ def _named(value: Value) -> str:
 def _check_references(task: Task, folder: Path, name: str, primary: Mapping[str, Value]) -> None:
     if not _named(primary.get("IDCTAB")):
         msg = f"{name} names no IDCTAB, so there is no distortion model to give it"
-        raise StepError(msg, where=task.id, hint="choose a CRDS context that has one for this exposure", code="P010")
+        raise StepError(msg, where=task.id, hint="choose a CRDS context that has one for this exposure", code="S010")
     for keyword in REFERENCES:
         reference = _named(primary.get(keyword))
         if reference and not (folder / "ref" / reference).is_file():
             msg = f"{name} names {keyword} = {primary[keyword]!r}, which is not among the task's references"
-            raise StepError(msg, where=task.id, hint="fetch it into the CRDS cache, and plan again", code="P010")
+            raise StepError(msg, where=task.id, hint="fetch it into the CRDS cache, and plan again", code="S010")
 
 
 @contextmanager
@@ -206,12 +206,12 @@ def _prove(task: Task, name: str, headers: tuple[HduHeader, ...]) -> None:
     missing += [kind for key, kind in ADDED.items() if _named(headers[0].cards.get(key)) and kind not in kinds]
     if missing:
         msg = f"{name} has no HDU {', '.join(missing)} after updatewcs: found {', '.join(found)}"
-        raise StepError(msg, where=task.id, hint=f"its whole output is in {LOG}", code="P013")
+        raise StepError(msg, where=task.id, hint=f"its whole output is in {LOG}", code="S013")
     for hdu in _science(headers):
         wcsname = str(hdu.cards.get("WCSNAME") or "").strip()
         if not wcsname:
             msg = f"{name}: SCI,{hdu.version} has no WCSNAME after updatewcs, expected IDC_ and the IDCTAB's name"
-            raise StepError(msg, where=task.id, hint=f"its whole output is in {LOG}", code="P013")
+            raise StepError(msg, where=task.id, hint=f"its whole output is in {LOG}", code="S013")
 
 
 def _science(headers: tuple[HduHeader, ...]) -> list[HduHeader]:

@@ -127,7 +127,7 @@ def test_a_result_without_wcsname_is_no_success(fake_stwcs, attempt):
     fake_stwcs(GOOD.replace('"IDC_0461802ej"', '" "'))
     error = failure(attempt)
     assert "SCI,1 has no WCSNAME" in error.message
-    assert error.code == "P013"
+    assert error.code == "S013"
 
 
 def test_a_result_without_the_tables_it_should_have_appended_is_no_success(fake_stwcs, attempt):
@@ -137,7 +137,7 @@ def test_a_result_without_the_tables_it_should_have_appended_is_no_success(fake_
 
 def test_a_result_that_is_cut_is_no_success(fake_stwcs, attempt):
     fake_stwcs(GOOD + "\nos.truncate(files[0], os.path.getsize(files[0]) - 2880)\n")
-    assert failure(attempt).code == "P013"
+    assert failure(attempt).code == "S013"
 
 
 def test_what_stwcs_raises_is_quoted(fake_stwcs, attempt):
@@ -190,7 +190,7 @@ def test_a_file_that_is_not_there_is_named(attempt):
     (attempt / NAME).unlink()
     error = failure(attempt)
     assert NAME in error.message
-    assert error.code == "P010"
+    assert error.code == "S010"
 
 
 class _Service(BaseHTTPRequestHandler):
@@ -233,7 +233,7 @@ def test_with_use_db_a_service_that_is_down_is_a_clear_error_at_once(fake_stwcs,
     assert time.monotonic() - started < 10
     assert "http://127.0.0.1:9/ does not answer" in error.message
     assert "use_db = false" in error.hint
-    assert error.code == "P012"
+    assert error.code == "S012"
     assert not (attempt / "ran").exists()
 
 
