@@ -16,7 +16,7 @@ SENSITIVITY = {"A": 2.9188919e-3, "B": 10.805754e-3, "C": 12.432145e-3, "D": 3.8
 
 
 def correct_bias_shift(amp_image, amp):
-    """The formula of the facts, pixel by pixel, with the mean of the overscan corner for gap pixels."""
+    """Apply the formula of calacs pixel by pixel, with the mean of the overscan corner for gap pixels."""
     ny, nx = amp_image.shape
     corner = amp_image[-8:, 13:23].mean()
     padded = np.full((ny, nx + 146), corner)
