@@ -32,6 +32,7 @@ CODES: Final[dict[str, str]] = {
     # Switches.
     "R030": "Not a calibration switch of ACS. calacs ignores switches that it does not know.",
     "R031": "A switch is PERFORM or OMIT, in capitals. calacs stops at other words.",
+    "R032": 'Switches tell an engine what to do; engine = "none" takes files that are calibrated already.',
     # Header cards.
     "R040": "Not a FITS keyword: 1 to 8 characters of A-Z, 0-9, '-' and '_'. Longer ones need HIERARCH cards, which "
     "calacs can't read.",

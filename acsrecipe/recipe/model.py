@@ -143,8 +143,10 @@ class References(_Part):
 class Calibrate(_Part):
     """Who calibrates."""
 
-    engine: Literal["auto", "calacs", "embedded"] = Field(
-        default="auto", description='"auto" takes calacs.e where it is installed.', examples=["auto"]
+    engine: Literal["auto", "calacs", "embedded", "none"] = Field(
+        default="auto",
+        description='"auto" takes calacs.e where it is installed; "none" takes the FLT or FLC files of the archive.',
+        examples=["auto"],
     )
     threads: Annotated[StrictInt | None, checked(rules.threads)] = Field(
         default=None, description="Threads for one exposure's CTE correction; without it all processors.", examples=[2]
@@ -222,7 +224,7 @@ class Recipe(_Part):
         description="The CRDS context, and reference files of your own.",
         examples=[{"context": "hst_1234.pmap", "override": {"DARKFILE": "refs/our_drk.fits"}}],
     )
-    calibrate: Calibrate = Field(
+    calibrate: Annotated[Calibrate, checked(rules.calibrate)] = Field(
         default=Calibrate(), description="The engine that calibrates.", examples=[{"engine": "auto"}]
     )
     post: Annotated[tuple[PostStep, ...], checked(rules.post_steps)] = Field(

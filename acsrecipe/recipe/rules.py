@@ -171,15 +171,38 @@ def proposal(value: Any, _others: _Others) -> Iterator[Finding]:
 
 
 def products(value: Any, _others: _Others) -> Iterator[Finding]:
-    """Check the kinds of file to take; without RAW there is nothing to calibrate."""
+    """Check the kinds of file to take: RAW to calibrate, or FLT or FLC to go on with (see :func:`calibrate`)."""
     if not isinstance(value, list | tuple):
         return
     for index, name in enumerate(value):
         if isinstance(name, str) and name.upper() not in PRODUCTS:
             yield Finding("R022", f"unknown product {show(name)}", did_you_mean(name, PRODUCTS, listed=True), (index,))
     yield from _twice(value, "R019", "product")
-    if "RAW" not in upper(value):
+    if not {"RAW", "FLT", "FLC"} & set(upper(value)):
         yield Finding("R022", "products lack RAW: there would be nothing to calibrate", 'add "RAW"')
+
+
+def calibrate(value: Any, others: _Others) -> Iterator[Finding]:
+    """Check that what is to be calibrated is asked for, and that what is not calibrated has no switches set."""
+    observations = others.get("observations")
+    engine = value.get("engine") if isinstance(value, Mapping) else getattr(value, "engine", None)
+    if observations is None:
+        return
+    kinds = [kind for kind in observations.products if kind in ("RAW", "FLT", "FLC")]
+    if engine != "none":
+        if "RAW" not in kinds:
+            hint = 'add "RAW" to products, or write engine = "none" to go on with calibrated files'
+            yield Finding("R022", "products lack RAW: there would be nothing to calibrate", hint, ("engine",))
+        return
+    if kinds not in (["FLT"], ["FLC"]):
+        found = ", ".join(kinds)
+        hint = 'write products = ["FLT"] or ["FLC"]'
+        yield Finding(
+            "R022", f'engine = "none" takes either FLT or FLC files, but products has {found}', hint, ("engine",)
+        )
+    if others.get("switches"):
+        hint = "leave [switches] out, or let an engine calibrate"
+        yield Finding("R032", 'engine = "none" calibrates nothing, so that no switch has an effect', hint, ("engine",))
 
 
 def member_filter(value: Any, _others: _Others) -> Iterator[Finding]:
