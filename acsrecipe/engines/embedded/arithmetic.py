@@ -1,67 +1,91 @@
 """Arithmetic of image triplets (science, error, data quality), rounding as calacs's does.
 
 Every operation is in single precision, from left to right; a square root of a single-precision number is the
-same whether taken in single precision or in double and rounded.
+same whether taken in single precision or in double and rounded. The second operand may be native or stored
+(big-endian, see `acsrecipe.engines.embedded.byteorder`).
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from acsrecipe.engines.embedded.byteorder import as_number
 from acsrecipe.engines.embedded.compiled import Flags, Image, compiled
 
 CALIBRATION_DEFECT = 512
 
+Plane = NDArray[Any]
+"""float32 or int16, native or stored."""
+
+Triplet = tuple[Plane, Plane, Plane]
+"""SCI, ERR and DQ of the same lines of a reference."""
+
 
 @compiled
-def subtract(sci: Image, err: Image, dq: Flags, other_sci: Image, other_err: Image, other_dq: Flags) -> None:
-    """Subtract one triplet from another, in place.
+def subtract_values(sci: Image, other: Plane, factor: np.float32) -> None:
+    """Set ``sci -= factor * other``, in place; a factor of 1 changes nothing of ``other``."""
+    for j in range(sci.shape[0]):
+        for i in range(sci.shape[1]):
+            sci[j, i] = sci[j, i] - factor * as_number(other[j, i])
+
+
+@compiled
+def add_errors(err: Image, other: Plane, factor: np.float32) -> None:
+    """Set ``err = sqrt(err**2 + (factor * other)**2)``, in place."""
+    for j in range(err.shape[0]):
+        for i in range(err.shape[1]):
+            a, b = err[j, i], factor * as_number(other[j, i])
+            err[j, i] = np.sqrt(a * a + b * b)
+
+
+@compiled
+def join_flags(dq: Flags, other: Plane) -> None:
+    """Set ``dq |= other``, in place."""
+    for j in range(dq.shape[0]):
+        for i in range(dq.shape[1]):
+            dq[j, i] |= as_number(other[j, i])
+
+
+def subtract(sci: Image, err: Image, dq: Flags, other: Triplet, factor: float = 1.0) -> None:
+    """Subtract a triplet times a number from another, in place.
 
     Parameters
     ----------
     sci, err, dq : (ny, nx)
-        Changed: ``sci - other``, ``sqrt(err**2 + other**2)``, ``dq | other``.
-    other_sci, other_err, other_dq : (ny, nx)
-        Same shape and units.
+        Changed: ``sci - k * other``, ``sqrt(err**2 + (k * other)**2)``, ``dq | other``.
+    other : SCI, ERR, DQ of the same shape
+    factor : float
+        Rounded to single precision.
     """
-    for j in range(sci.shape[0]):
-        for i in range(sci.shape[1]):
-            sci[j, i] = sci[j, i] - other_sci[j, i]
-        for i in range(sci.shape[1]):
-            a, b = err[j, i], other_err[j, i]
-            err[j, i] = np.sqrt(a * a + b * b)
-        for i in range(sci.shape[1]):
-            dq[j, i] |= other_dq[j, i]
+    scale = np.float32(factor)
+    subtract_values(sci, other[0], scale)
+    add_errors(err, other[1], scale)
+    join_flags(dq, other[2])
 
 
 @compiled
-def multiply(sci: Image, err: Image, factor: np.float32) -> None:
-    """Multiply science and error by a number, in place; by exactly 1 nothing is done."""
-    if factor == 1:
-        return
+def _divide(sci: Image, err: Image, dq: Flags, other_sci: Plane, other_err: Plane, other_dq: Plane) -> None:
     for j in range(sci.shape[0]):
         for i in range(sci.shape[1]):
-            sci[j, i] = factor * sci[j, i]
+            divisor = as_number(other_sci[j, i])
+            a = err[j, i] / divisor
+            b = as_number(other_err[j, i]) * sci[j, i] / divisor / divisor
+            err[j, i] = np.sqrt(a * a + b * b) if divisor != 0 else err[j, i]
         for i in range(sci.shape[1]):
-            err[j, i] = factor * err[j, i]
+            divisor = as_number(other_sci[j, i])
+            sci[j, i] = sci[j, i] / divisor if divisor != 0 else sci[j, i]
+        for i in range(sci.shape[1]):
+            flag = np.int16(CALIBRATION_DEFECT) if as_number(other_sci[j, i]) == 0 else np.int16(0)
+            dq[j, i] = dq[j, i] | as_number(other_dq[j, i]) | flag
 
 
-@compiled
-def divide(sci: Image, err: Image, dq: Flags, other_sci: Image, other_err: Image, other_dq: Flags) -> None:
+def divide(sci: Image, err: Image, dq: Flags, other: Triplet) -> None:
     """Divide one triplet by another, in place.
 
     ``err`` becomes ``sqrt((err / o)**2 + (oe * sci / o / o)**2)``. Where the divisor is 0, science and error
     stay as they are and DQ bit 512 is set.
     """
-    for j in range(sci.shape[0]):
-        for i in range(sci.shape[1]):
-            divisor = other_sci[j, i]
-            a = err[j, i] / divisor
-            b = other_err[j, i] * sci[j, i] / divisor / divisor
-            err[j, i] = np.sqrt(a * a + b * b) if divisor != 0 else err[j, i]
-        for i in range(sci.shape[1]):
-            divisor = other_sci[j, i]
-            sci[j, i] = sci[j, i] / divisor if divisor != 0 else sci[j, i]
-        for i in range(sci.shape[1]):
-            flag = np.int16(CALIBRATION_DEFECT) if other_sci[j, i] == 0 else np.int16(0)
-            dq[j, i] = dq[j, i] | other_dq[j, i] | flag
+    _divide(sci, err, dq, *other)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from acsrecipe.engines.embedded.arithmetic import subtract
+import numpy as np
+
+from acsrecipe.engines.embedded.arithmetic import Plane, add_errors, join_flags, subtract_values
 from acsrecipe.engines.embedded.compiled import Flags, Image
 
 
-def subtract_bias(sci: Image, err: Image, dq: Flags, bias: tuple[Image, Image, Flags]) -> None:
+def subtract_bias(sci: Image, dq: Flags, bias_sci: Plane, bias_dq: Plane) -> None:
     """Subtract a bias image, in place.
 
     Parameters
     ----------
-    sci, err, dq : (ny, nx)
-        Raw, with overscan, DN; the error is usually 0 here.
-    bias : (ny, nx) float32, float32, int16
-        DN.
+    sci, dq : (ny, nx)
+        Raw, with overscan, DN.
+    bias_sci, bias_dq : (ny, nx)
+        DN and flags, native or stored.
     """
-    subtract(sci, err, dq, *bias)
+    subtract_values(sci, bias_sci, np.float32(1))
+    join_flags(dq, bias_dq)
+
+
+def add_bias_error(err: Image, bias_err: Plane) -> None:
+    """Add the bias image's error in quadrature, in place: both (ny, nx), DN."""
+    add_errors(err, bias_err, np.float32(1))

@@ -24,7 +24,7 @@ _LEAST, _FEWEST_BINS, _MOST_BINS = -15000, 1000, 10000
 
 
 @compiled
-def _range(sci: Image, dq: Flags, bad: int) -> tuple[float, float, int]:
+def _range(sci: Image, dq: Flags, bad: int) -> tuple[np.float32, np.float32, int]:
     """Give minimum, sequential single-precision sum, and count of the pixels without bad bits."""
     least, total, count = np.float32(2147483647.0), np.float32(0), 0
     for j in range(sci.shape[0]):
@@ -74,7 +74,7 @@ def find_skies(sci: list[Image], dq: list[Flags], rejection: Rejection) -> list[
     if rejection.sky == "none":
         return [0.0] * len(sci)
     least, total, count = _range(sci[0], dq[0], rejection.badinpdq)
-    low = int(max(least, _LEAST))
+    low = max(int(least), _LEAST)
     mean = int(float(np.float32(total) / np.float32(max(count, 1))) + 1) if total > 0 else 1
     bins = 2 * mean - low + 1
     width = np.float32(1)
@@ -175,7 +175,7 @@ def _reject_once(
     ``mask`` starts as the stack's DQ and ends as marks; in the last round ``error``, ``flags`` and ``hits`` are set.
     """
     n, ny, nx = sci.shape
-    width = int(math.ceil(radius))
+    width = math.ceil(radius)
     reach = radius * radius
     sigma2 = sigma * sigma
     spill2 = spill * spill

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from acsrecipe.engines.embedded.arithmetic import multiply, subtract
+from acsrecipe.engines.embedded.arithmetic import Triplet, subtract
 from acsrecipe.engines.embedded.compiled import Doubles, Flags, Image
 from acsrecipe.engines.embedded.frame import CYCLE_24, SERVICING_MISSION_4, Observation
 from acsrecipe.engines.embedded.statistics import accumulate_good
@@ -36,13 +36,7 @@ def total_darktime(seen: Observation, ccd: CcdParameters) -> float:
 
 
 def subtract_dark(
-    sci: Image,
-    err: Image,
-    dq: Flags,
-    dark: tuple[Image, Image, Flags],
-    darktime: float,
-    serious: int,
-    totals: Doubles,
+    sci: Image, err: Image, dq: Flags, dark: Triplet, darktime: float, serious: int, totals: Doubles
 ) -> None:
     """Subtract a dark image scaled to DARKTIME, in place.
 
@@ -50,12 +44,10 @@ def subtract_dark(
     ----------
     sci, err, dq : (ny, nx)
         Trimmed, electrons.
-    dark : (ny, nx) float32, float32, int16
-        Electrons per second; SCI and ERR are scaled in place.
+    dark : SCI, ERR, DQ of the same shape
+        Electrons per second, native or stored.
     totals : (2,) float64
-        Gathers count and sum of the dark's good pixels, for MEANDARK.
+        Gathers count and sum of the scaled dark's good pixels, for MEANDARK.
     """
-    dark_sci, dark_err, dark_dq = dark
-    multiply(dark_sci, dark_err, np.float32(darktime))
-    accumulate_good(dark_sci, dark_dq, serious, totals)
-    subtract(sci, err, dq, dark_sci, dark_err, dark_dq)
+    accumulate_good(dark[0], dark[2], np.float32(darktime), serious, totals)
+    subtract(sci, err, dq, dark, darktime)

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from acsrecipe.engines.embedded.arithmetic import multiply, subtract
+from acsrecipe.engines.embedded.arithmetic import Triplet, subtract
 from acsrecipe.engines.embedded.compiled import Flags, Image
 from acsrecipe.engines.embedded.statistics import accumulate_line_means
 
 
 def subtract_flash(
-    sci: Image,
-    err: Image,
-    dq: Flags,
-    flash: tuple[Image, Image, Flags],
-    flashdur: float,
-    serious: int,
-    totals: Image,
+    sci: Image, err: Image, dq: Flags, flash: Triplet, flashdur: float, serious: int, totals: Image
 ) -> None:
     """Subtract a post-flash image scaled to FLASHDUR, in place.
 
@@ -24,12 +18,10 @@ def subtract_flash(
     ----------
     sci, err, dq : (ny, nx)
         Trimmed, electrons.
-    flash : (ny, nx) float32, float32, int16
-        Electrons per second; SCI and ERR are scaled in place.
+    flash : SCI, ERR, DQ of the same shape
+        Electrons per second, native or stored.
     totals : (2,) float32
         Gathers the lines' means, weighted with their good fractions, for MEANFLSH.
     """
-    flash_sci, flash_err, flash_dq = flash
-    multiply(flash_sci, flash_err, np.float32(flashdur))
-    accumulate_line_means(flash_sci, flash_dq, serious, totals)
-    subtract(sci, err, dq, flash_sci, flash_err, flash_dq)
+    accumulate_line_means(flash[0], flash[2], np.float32(flashdur), serious, totals)
+    subtract(sci, err, dq, flash, flashdur)

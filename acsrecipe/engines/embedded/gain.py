@@ -9,13 +9,15 @@ from acsrecipe.engines.embedded.tables import AmplifierSplit, CcdParameters
 from acsrecipe.errors import EngineError
 
 
-def convert_to_electrons(sci: Image, err: Image, ccd: CcdParameters, split: AmplifierSplit, where: str) -> None:
-    """Multiply science and error by the amplifiers' gains, in place.
+def convert_to_electrons(plane: Image, ccd: CcdParameters, split: AmplifierSplit, where: str, *, x: int = 0) -> None:
+    """Multiply a science or error plane by the amplifiers' gains, in place.
 
     Parameters
     ----------
-    sci, err : (ny, nx) float32
+    plane : (ny, nx) float32
         DN in, electrons out.
+    x : int
+        Column of the raw image that the plane begins at.
 
     Raises
     ------
@@ -26,7 +28,6 @@ def convert_to_electrons(sci: Image, err: Image, ccd: CcdParameters, split: Ampl
     if ccd.gain[first] == 0:
         message = f"CCDTAB gives no gain for amplifier {'ABCD'[first]}, which CCDAMP does not name"
         raise EngineError(message, where=where)
-    for columns, amp in ((slice(0, split.boundary), split.left), (slice(split.boundary, None), split.right)):
-        factor = np.float32(ccd.gain[amp])
-        sci[:, columns] *= factor
-        err[:, columns] *= factor
+    boundary = max(split.boundary - x, 0)
+    plane[:, :boundary] *= np.float32(ccd.gain[split.left])
+    plane[:, boundary:] *= np.float32(ccd.gain[split.right])

@@ -8,8 +8,8 @@ import numpy as np
 
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.cards import Cards
+from acsrecipe.engines.embedded.chip import Report, note_constants
 from acsrecipe.engines.embedded.crossrej import REJECTED, combine, find_skies
-from acsrecipe.engines.embedded.detector import Report, note_constants
 from acsrecipe.engines.embedded.frame import Frame, Imset
 from acsrecipe.engines.embedded.history import switch
 from acsrecipe.engines.embedded.references import References, need_reference
@@ -105,7 +105,7 @@ def combine_frames(frames: Sequence[Frame], root: str, role: str, references: Re
         chip = first.imsets[number].chip
         members = [_chip_of(frame, chip, first.imsets[number].sci.shape) for frame in frames]
         skies = np.array(find_skies([m.sci for m in members], [m.dq for m in members], rejection), np.float32)
-        sky = np.float32(max(_sum(skies), 0))
+        sky = np.maximum(_sum(skies), np.float32(0))
         cards = [list(c) for c in (like.sci_cards, like.err_cards, like.dq_cards)]
         if exposed > 1:
             made = combine(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,22 @@ from numpy.typing import NDArray
 
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.cards import CARD, Cards
+from acsrecipe.engines.embedded.chip import Report, blocks, note_constants, triplet_of
 from acsrecipe.engines.embedded.dark import subtract_dark
-from acsrecipe.engines.embedded.detector import Report, blocks, note_constants, planes_of
 from acsrecipe.engines.embedded.fitsfile import write_fits
 from acsrecipe.engines.embedded.flash import subtract_flash
 from acsrecipe.engines.embedded.flat import divide_by_flat
 from acsrecipe.engines.embedded.frame import Frame, Imset, Observation, observation
 from acsrecipe.engines.embedded.history import State, end_step, tell_ccd, tell_reference
 from acsrecipe.engines.embedded.photometry import Photometry, find_photometry, photmode
-from acsrecipe.engines.embedded.references import Reference, References, find_reference, need_reference, section
+from acsrecipe.engines.embedded.references import (
+    Reference,
+    References,
+    find_reference,
+    forget_pages,
+    need_reference,
+    section,
+)
 from acsrecipe.engines.embedded.statistics import TOTALS, accumulate, put_statistics
 from acsrecipe.engines.embedded.tables import ccd_parameters
 from acsrecipe.errors import EngineError
@@ -77,6 +85,7 @@ def process_image(
     report: Report,
     *,
     cte: bool = False,
+    threads: int = 1,
 ) -> None:
     """Do DARKCORR, FLSHCORR, FLATCORR, PHOTCORR and the statistics, in place.
 
@@ -88,6 +97,8 @@ def process_image(
         Primary cards that the reference names are taken from, by the same rule.
     cte : bool
         Whether the frame's charge transfer was corrected: DRKCFILE then takes DARKFILE's place.
+    threads : int
+        Chips worked on at the same time.
 
     Raises
     ------
@@ -117,11 +128,11 @@ def process_image(
         states["FLSHCORR"] = "IGNORED"
     if states["FLSHCORR"] == "PERFORM" and seen.flashsta == "ABORTED":
         header.add_history(primary, "Post-flash STATUS was ABORTED. Post-flash may be compromised.")
-    totals = []
-    for number, imset in enumerate(frame.imsets, 1):
-        steps = ", ".join(name for name in ("DARKCORR", "FLSHCORR", "FLATCORR") if states[name] == "PERFORM")
-        report(f"{steps or 'statistics'} {frame.root} [sci,{number}]")
-        totals.append(_correct(imset, seen, used, states))
+    for name in ("DARKCORR", "FLSHCORR", "FLATCORR"):
+        if states[name] == "PERFORM":
+            report(f"{name} {frame.root}")
+    with ThreadPoolExecutor(max(1, min(threads, len(frame.imsets)))) as pool:
+        totals = list(pool.map(lambda imset: _correct(imset, seen, used, states), frame.imsets))
     mode, photometry = photmode(seen), None
     if states["PHOTCORR"] == "PERFORM" and used.phot is not None:
         report(f"PHOTCORR {frame.root}")
@@ -150,11 +161,11 @@ def _correct(imset: Imset, seen: Observation, used: ImageReferences, states: dic
     for first, last in blocks(shape[0]):
         sci, err, dq = imset.sci[first:last], imset.err[first:last], imset.dq[first:last]
         if dark is not None:
-            subtract_dark(sci, err, dq, planes_of(dark, first, last), seen.darktime, serious, dark_totals)
+            subtract_dark(sci, err, dq, triplet_of(dark, first, last), seen.darktime, serious, dark_totals)
         if flash is not None:
-            subtract_flash(sci, err, dq, planes_of(flash, first, last), seen.flashdur, serious, flash_totals)
+            subtract_flash(sci, err, dq, triplet_of(flash, first, last), seen.flashdur, serious, flash_totals)
         for flat in flats:
-            divide_by_flat(sci, err, dq, planes_of(flat, first, last))
+            divide_by_flat(sci, err, dq, triplet_of(flat, first, last))
         accumulate(sci, err, dq, serious, totals)
     if dark is not None:
         mean = dark_totals[1] / dark_totals[0] if dark_totals[0] else 0.0
@@ -162,6 +173,9 @@ def _correct(imset: Imset, seen: Observation, used: ImageReferences, states: dic
     if flash is not None:
         mean = float(flash_totals[0] / flash_totals[1])
         header.put_float(imset.sci_cards, "MEANFLSH", mean, "mean of post-flash values subtracted")
+    for used_part in (dark, flash, *flats):
+        if used_part is not None:
+            forget_pages(used_part)
     for cards in (imset.sci_cards, imset.err_cards) if states["FLATCORR"] == "PERFORM" else ():
         header.put_text(cards, "BUNIT", "ELECTRONS")
     return totals
@@ -249,8 +263,6 @@ def _name_extension(cards: Cards, name: str, version: int) -> None:
 def write_frame(frame: Frame, path: Path) -> None:
     """Write a Frame as a product: PRIMARY, then SCI, ERR and DQ of every imset.
 
-    The planes are turned into the file's byte order in place: the frame can't be used afterwards.
-
     Raises
     ------
     EngineError
@@ -270,6 +282,5 @@ def write_frame(frame: Frame, path: Path) -> None:
                 parts.append((header.to_block(_image_structure(bitpix, (), day), cards), None))
                 continue
             block = header.to_block(_image_structure(bitpix, data.shape, day), cards)
-            stored = data.byteswap(inplace=True) if np.little_endian else data
-            parts.append((block, stored))
+            parts.append((block, data))
     write_fits(path, parts)

@@ -21,7 +21,7 @@ def add_noise(sci: Image, err: Image, start: int, stop: int, variance: np.float3
 
 
 def estimate_noise(
-    sci: Image, err: Image, ccd: CcdParameters, split: AmplifierSplit, where: str, *, readnoise_only: bool
+    sci: Image, err: Image, ccd: CcdParameters, split: AmplifierSplit, where: str, *, readnoise_only: bool, x: int = 0
 ) -> None:
     """Fill the error plane, in place.
 
@@ -30,6 +30,8 @@ def estimate_noise(
     sci, err : (ny, nx) float32, electrons
     readnoise_only : bool
         For bias frames (TARGNAME begins with BIAS): the error is the read noise alone.
+    x : int
+        Column of the raw image that the planes begin at.
 
     Raises
     ------
@@ -41,7 +43,8 @@ def estimate_noise(
         message = f"CCDTAB gives no read noise for amplifier {'ABCD'[first]}"
         raise EngineError(message, where=where)
     width = sci.shape[1]
-    for start, stop, amp in ((0, split.boundary, split.left), (split.boundary, width, split.right)):
+    boundary = min(max(split.boundary - x, 0), width)
+    for start, stop, amp in ((0, boundary, split.left), (boundary, width, split.right)):
         noise = np.float32(ccd.readnoise[amp])
         if readnoise_only:
             err[:, start:stop] = noise

@@ -53,7 +53,7 @@ def calibrate(
     association : Path, optional
         Association table whose EXP-CR and EXP-RPT rows group exposures.
     threads : int
-        Exposures worked on at the same time.
+        Chips of an exposure worked on at the same time; more than 2 bring nothing.
     report : callable, optional
         Called with a short line as each step begins.
 
@@ -70,7 +70,7 @@ def calibrate(
     shared = References(references)
     products: list[Path] = []
     for unit in _units(exposures, association):
-        products += _calibrate_unit(unit, shared, output, report)
+        products += _calibrate_unit(unit, shared, output, report, threads)
     return products
 
 
@@ -107,7 +107,9 @@ def _units(exposures: Sequence[Path], association: Path | None) -> list[_Unit]:
     return units + [_Unit((path,)) for path in left.values()]
 
 
-def _calibrate_unit(unit: _Unit, references: References, output: Path, report: Report | None) -> list[Path]:
+def _calibrate_unit(
+    unit: _Unit, references: References, output: Path, report: Report | None, threads: int
+) -> list[Path]:
     trailers = [Trailer(report) for _ in unit.exposures]
     first = header.copied(open_fits(unit.exposures[0], role="exposure").hdus[0].cards)
     where = str(unit.exposures[0])
@@ -123,15 +125,15 @@ def _calibrate_unit(unit: _Unit, references: References, output: Path, report: R
         if switches["DARKCORR"] == "PERFORM" and header.find(own, "DARKTIME") < 0:
             message = "DARKTIME is missing: DARKCORR would subtract nothing"
             raise EngineError(message, where=str(path), hint="give it in the recipe's [[headers]]")
-        frames.append(process_detector(path, names[-1], references, trailer))
+        frames.append(process_detector(path, names[-1], references, trailer, threads=threads))
     products: list[Path] = []
     if unit.root:
         trailer = Trailer(report)
         combined = combine_frames(frames, unit.root, unit.role, references, trailer)
-        products.append(_finish(combined, switches, names[0], references, output, trailer, suffix="crj"))
+        products.append(_finish(combined, switches, names[0], references, output, trailer, threads, suffix="crj"))
         trailer.write(output / f"{unit.root}.tra")
     for frame, cards, trailer in zip(frames, names, trailers, strict=True):
-        products.append(_finish(frame, switches, cards, references, output, trailer))
+        products.append(_finish(frame, switches, cards, references, output, trailer, threads))
         trailer.write(output / f"{frame.root}.tra")
     return products
 
@@ -161,6 +163,7 @@ def _finish(
     references: References,
     output: Path,
     report: Report,
+    threads: int,
     *,
     suffix: str = "flt",
 ) -> Path:
@@ -168,7 +171,7 @@ def _finish(
     path = output / f"{frame.root}_{suffix}.fits"
     # Without a step to do (bias and dark frames), calacs gives the detector stage's result as it is.
     if any(switches[name] == "PERFORM" for name in _IMAGE_STEPS):
-        process_image(frame, switches, names, references, report, cte=suffix in ("flc", "crc"))
+        process_image(frame, switches, names, references, report, cte=suffix in ("flc", "crc"), threads=threads)
         end_step(frame.primary, "EXPSCORR", switches["EXPSCORR"])
     stamp(frame.primary, path.name, VERSION)
     header.add_history(frame.primary, f"Calibrated by {VERSION}")

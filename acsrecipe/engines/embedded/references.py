@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from acsrecipe.engines.embedded import cards as header
+from acsrecipe.engines.embedded.arithmetic import Plane
+from acsrecipe.engines.embedded.byteorder import stored
 from acsrecipe.engines.embedded.cards import Cards
-from acsrecipe.engines.embedded.compiled import Flags, Image
 from acsrecipe.engines.embedded.fitsfile import FitsFile, Hdu, hdu_of, image_shape, open_fits, view
 from acsrecipe.engines.embedded.frame import corner
 from acsrecipe.errors import EngineError
@@ -155,21 +157,35 @@ def _hdu(part: Section, plane: str) -> Hdu:
     return hdu_of(part.reference.file, plane, part.version)
 
 
-def rows_of(part: Section, plane: str, first: int, last: int) -> Image:
-    """Read lines ``first`` to ``last`` (not included) of a section's SCI or ERR plane as native float32."""
+def lines_of(part: Section, plane: str, first: int, last: int) -> Plane:
+    """Give lines ``first`` to ``last`` (not included) of a section's SCI, ERR or DQ plane.
+
+    Returns
+    -------
+    (last - first, nx)
+        Stored pixels (see `acsrecipe.engines.embedded.byteorder`), where the file has them as float32 or int16:
+        a view of the mapped file where whole lines are asked for. Else native float32 or int16.
+    """
     hdu = _hdu(part, plane)
-    stored = view(part.reference.file, hdu)
     width = part.shape[1]
-    if stored is None:
-        return np.full((last - first, width), header.number(hdu.cards, "PIXVALUE", 0.0), np.float32)
-    return stored[part.y + first : part.y + last, part.x : part.x + width].astype(np.float32, order="C")
+    pixels = view(part.reference.file, hdu)
+    wanted = np.int16 if plane == "DQ" else np.float32
+    if pixels is None:
+        return np.full((last - first, width), header.number(hdu.cards, "PIXVALUE", 0.0), wanted)
+    cut = pixels[part.y + first : part.y + last, part.x : part.x + width]
+    if hdu.bitpix != (16 if plane == "DQ" else -32):
+        return cut.astype(wanted, order="C")
+    return stored(np.ascontiguousarray(cut))
 
 
-def flags_of(part: Section, first: int, last: int) -> Flags:
-    """Read lines ``first`` to ``last`` (not included) of a section's DQ plane as native int16."""
-    hdu = _hdu(part, "DQ")
-    stored = view(part.reference.file, hdu)
-    width = part.shape[1]
-    if stored is None:
-        return np.full((last - first, width), header.integer(hdu.cards, "PIXVALUE", 0), np.int16)
-    return stored[part.y + first : part.y + last, part.x : part.x + width].astype(np.int16, order="C")
+def forget_pages(part: Section) -> None:
+    """Let go of a section's pages in memory; the file stays mapped, and they come back when asked for."""
+    if not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    for plane in ("SCI", "ERR", "DQ"):
+        for hdu in part.reference.file.hdus[1:]:
+            if (hdu.name, hdu.version) == (plane, part.version) and hdu.size:
+                start = -(-hdu.offset // mmap.PAGESIZE) * mmap.PAGESIZE
+                length = hdu.offset + hdu.size - start
+                if length > 0:
+                    part.reference.file.memory.madvise(mmap.MADV_DONTNEED, start, length)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
+from acsrecipe.engines.embedded.arithmetic import Plane
+from acsrecipe.engines.embedded.byteorder import as_number
 from acsrecipe.engines.embedded.compiled import Flags, Image, compiled
 
 FULL_WELL = 256
 
 
 @compiled
-def flag_full_well(sci: Image, dq: Flags, limit: Image, y: int, x: int) -> None:
+def flag_full_well(sci: Image, dq: Flags, limit: Plane, first: int, last: int) -> None:
     """Set bit 256 where science exceeds the limit, in place.
 
     Parameters
     ----------
     sci, dq : (ny, nx)
-        The whole raw image, electrons.
-    limit : (h, w) float32
-        Electrons; its first pixel lies over ``sci[y, x]``.
+        Lines of the raw image, electrons.
+    limit : (ny, nx)
+        Electrons, native or stored.
+    first, last : int
+        Columns to look at, the last one not included.
     """
-    for j in range(limit.shape[0]):
-        for i in range(limit.shape[1]):
-            dq[y + j, x + i] |= np.int16(FULL_WELL) if sci[y + j, x + i] > limit[j, i] else np.int16(0)
+    for j in range(sci.shape[0]):
+        for i in range(first, last):
+            dq[j, i] |= np.int16(FULL_WELL) if sci[j, i] > as_number(limit[j, i]) else np.int16(0)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from acsrecipe.engines.embedded.arithmetic import Plane
+from acsrecipe.engines.embedded.byteorder import as_number
 from acsrecipe.engines.embedded.compiled import Flags, Image, compiled
 
 SINK = 1024
 
 
 @compiled
-def flag_sinks(sci: Image, dq: Flags, sink: Image, upwards: bool) -> None:
+def flag_sinks(sci: Image, dq: Flags, sink: Plane, upwards: bool) -> None:
     """Set bit 1024 on sink pixels, their downstream neighbours and their tails, in place.
 
     Parameters
     ----------
     sci, dq : (ny, nx)
         Raw image, electrons.
-    sink : (ny, nx) float32
-        The SNKCFILE: below -1 a sink, -1 its downstream neighbour, above 0 the signal below which a tail
-        pixel is affected, 0 nothing.
+    sink : (ny, nx)
+        The SNKCFILE, native or stored: below -1 a sink, -1 its downstream neighbour, above 0 the signal
+        below which a tail pixel is affected, 0 nothing.
     upwards : bool
         Whether the amplifier is below, so that tails run to higher lines.
     """
@@ -29,7 +31,7 @@ def flag_sinks(sci: Image, dq: Flags, sink: Image, upwards: bool) -> None:
     for step in range(ny):
         j = step if upwards else ny - 1 - step
         for i in range(nx):
-            value = sink[j, i]
+            value = as_number(sink[j, i])
             if value < 0:
                 going[i] = True
                 if value < -1:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from acsrecipe.engines.embedded import cards as header
+from acsrecipe.engines.embedded.arithmetic import Plane
+from acsrecipe.engines.embedded.byteorder import as_number
 from acsrecipe.engines.embedded.cards import Cards
 from acsrecipe.engines.embedded.compiled import Doubles, Flags, Image, compiled
 
@@ -65,32 +67,32 @@ def accumulate(sci: Image, err: Image, dq: Flags, serious: int, totals: Doubles)
 
 
 @compiled
-def accumulate_good(sci: Image, dq: Flags, serious: int, totals: Doubles) -> None:
-    """Add the pixels without serious flags to ``totals``: (2,) float64, count and sum."""
+def accumulate_good(sci: Plane, dq: Plane, factor: np.float32, serious: int, totals: Doubles) -> None:
+    """Add the pixels without serious flags, times a factor, to ``totals``: (2,) float64, count and sum."""
     count, total = totals[0], totals[1]
     for j in range(sci.shape[0]):
         for i in range(sci.shape[1]):
-            if not dq[j, i] & serious:
-                total += np.float64(sci[j, i])
+            if not as_number(dq[j, i]) & serious:
+                total += np.float64(factor * as_number(sci[j, i]))
                 count += 1
     totals[0], totals[1] = count, total
 
 
 @compiled
-def accumulate_line_means(sci: Image, dq: Flags, serious: int, totals: Image) -> None:
-    """Add each line's mean of good pixels, weighted with the good fraction, to single-precision totals.
+def accumulate_line_means(sci: Plane, dq: Plane, factor: np.float32, serious: int, totals: Image) -> None:
+    """Add each line's mean of good pixels times a factor, weighted with the good fraction, to totals.
 
     Parameters
     ----------
     totals : (2,) float32
-        Changed: weighted sum, and sum of weights. The mean of the image is their ratio.
+        Changed, single precision: weighted sum, and sum of weights. The mean of the image is their ratio.
     """
     nx = sci.shape[1]
     for j in range(sci.shape[0]):
         total, count = 0.0, 0
         for i in range(nx):
-            if not dq[j, i] & serious:
-                total += np.float64(sci[j, i])
+            if not as_number(dq[j, i]) & serious:
+                total += np.float64(factor * as_number(sci[j, i]))
                 count += 1
         if count:
             mean = np.float32(total / count)
