@@ -80,7 +80,8 @@ class CrdsSettings:
     cache : str
         The cache's folder (what CRDS calls CRDS_PATH).
     server : str or None
-        Base URL of a CRDS server; None is serverless mode: the cache is all there is.
+        Base URL of a CRDS server; None is serverless mode: the cache is all there is. So is, as for
+        CRDS itself, an address with "serverless" in it.
     observatory : str
         ``hst``.
     offline : bool
@@ -97,7 +98,8 @@ class CrdsSettings:
     @property
     def online(self) -> bool:
         """Whether a server may be asked."""
-        return bool(self.server) and not self.offline
+        named = self.server and not re.search("server-?less", self.server)
+        return bool(named) and not self.offline
 
 
 @dataclass(frozen=True)

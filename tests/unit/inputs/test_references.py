@@ -171,6 +171,13 @@ def test_what_is_not_a_contexts_name_is_refused(archive: Archive, tmp_path: Path
         rules_of(archive, tmp_path, asked)
 
 
+@pytest.mark.parametrize("server", [None, "", "https://crds-serverless-mode.stsci.edu", "https://hst-server-less.edu"])
+def test_serverless_addresses_are_no_server(archive: Archive, tmp_path: Path, server: str | None) -> None:
+    settings = CrdsSettings(str(write_cache(archive, tmp_path)), server)
+    assert not settings.online
+    assert open_rules(settings, "latest").context.source.endswith("server not asked")
+
+
 def test_an_empty_cache_knows_no_latest_context(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="never heard of a CRDS server"):
         open_rules(CrdsSettings(str(tmp_path / "nowhere")), "latest")
