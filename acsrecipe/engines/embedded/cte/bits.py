@@ -10,19 +10,25 @@ alive and inside their bounds; all are of float64, but where said.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, cast
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
-
-from acsrecipe.engines.embedded.cte.kernel import instructions
+from numba.extending import intrinsic
 
 LANES = 64  # rows a block
 CHUNK = 8  # rows that arithmetic is done on at once
 
 _WHOLE = types.int64
 _REAL = types.float64
+_Arguments = ParamSpec("_Arguments")
+
+
+def instructions(function: Callable[Concatenate[Any, _Arguments], Any]) -> Callable[_Arguments, Any]:
+    """Make a function that writes LLVM instructions callable in compiled ones."""
+    return cast("Callable[_Arguments, Any]", intrinsic(function))
 
 
 @instructions
@@ -41,7 +47,8 @@ def peek(typing_context: Any, array: Any, index: Any) -> Any:
     """Read the element at `index`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_pointer(builder, *arguments, ir.DoubleType()))
+        base, index_value = arguments
+        return builder.load(_pointer(builder, base, index_value, ir.DoubleType()))
 
     return _REAL(_WHOLE, _WHOLE), generate
 
@@ -63,7 +70,8 @@ def poke(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
     """Write `value` at `index`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[2], _pointer(builder, *arguments[:2], ir.DoubleType()))
+        base, index_value, new = arguments
+        builder.store(new, _pointer(builder, base, index_value, ir.DoubleType()))
         return context.get_dummy_value()
 
     return types.void(_WHOLE, _WHOLE, _REAL), generate

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from acsrecipe.engines.embedded.compiled import Doubles, Image
 from acsrecipe.engines.embedded.cte.inversion import invert_columns, profiles
 from acsrecipe.engines.embedded.cte.smoothing import ENOUGH, LEAST_NOISE, MOST_STEPS, smooth_columns
 from acsrecipe.engines.embedded.cte.table import CteTable, TrapSet
@@ -23,9 +23,6 @@ COLUMNS_PER_CHIP = 4096
 
 SMALLEST = 2  # pixels a side
 SMOOTHED_AT_ONCE = 64  # columns a thread smooths before it looks whether it shall stop
-
-Frame = NDArray[np.float32]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -43,8 +40,8 @@ class ChipFrame:
         AMPY of CCDTAB: rows read out; 0 means all.
     """
 
-    sci: Frame
-    err: Frame
+    sci: Image
+    err: Image
     amps: str
     boundary: int = 0
     height: int = 0
@@ -60,7 +57,7 @@ def correct_cte(
     report: Report | None = None,
     cancelled: Cancelled | None = None,
     plain: bool = False,
-) -> list[tuple[Frame, Frame]]:
+) -> list[tuple[Image, Image]]:
     """Correct an exposure's chips for charge transfer inefficiency.
 
     Parameters
@@ -131,7 +128,7 @@ class _Area:
     columns: int
     rows: int
 
-    def part(self, frame: Frame) -> Frame:
+    def part(self, frame: Image) -> Image:
         return frame[: self.rows, self.left : self.left + self.columns]
 
 
@@ -149,7 +146,7 @@ def _area(chip: ChipFrame, place: int) -> _Area:
     return area
 
 
-def sensitivity(traps: TrapSet, amp: str, left: int, columns: int) -> Floats:
+def sensitivity(traps: TrapSet, amp: str, left: int, columns: int) -> Doubles:
     """Choose the SCLBYCOL rows of an amp's lines, in the order of `oriented`.
 
     calacs counts columns from the frame's own left edge, also for subarrays and, for the serial correction, along the
@@ -167,7 +164,7 @@ def sensitivity(traps: TrapSet, amp: str, left: int, columns: int) -> Floats:
     return chosen
 
 
-def oriented(amp: str, frame: Frame, serial: bool) -> Frame:
+def oriented(amp: str, frame: Image, serial: bool) -> Image:
     """View an amp's part of a chip as lines along which charge was moved, the end read out first.
 
     Parameters
@@ -194,10 +191,10 @@ def oriented(amp: str, frame: Frame, serial: bool) -> Frame:
 
 
 def correct_amp(
-    sci: Frame,
-    err: Frame,
+    sci: Image,
+    err: Image,
     traps: TrapSet,
-    sensitivities: Floats,
+    sensitivities: Doubles,
     *,
     fraction: float,
     noise: float,
@@ -255,7 +252,7 @@ def correct_amp(
     return sum(runs)
 
 
-def smooth_frame(observed: Frame, noise: float, workers: Workers) -> Frame:
+def smooth_frame(observed: Image, noise: float, workers: Workers) -> Image:
     """Smooth an image within its read noise; see `smooth_columns`."""
     if noise < LEAST_NOISE:
         return observed.copy()
@@ -265,7 +262,7 @@ def smooth_frame(observed: Frame, noise: float, workers: Workers) -> Frame:
     for _ in range(MOST_STEPS):
         source, target = old, new
 
-        def step(first: int, last: int, source: Frame = source, target: Frame = target) -> tuple[float, int]:
+        def step(first: int, last: int, source: Image = source, target: Image = target) -> tuple[float, int]:
             sums: tuple[float, int] = smooth_columns(observed, source, target, first, last, noise)
             return sums
 

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from acsrecipe.engines.embedded.compiled import Doubles, Image, compiled
 from acsrecipe.engines.embedded.cte.bits import CHUNK, LANES
 from acsrecipe.engines.embedded.cte.inversion import aligned, fill_traps, prepare_traps, profiles
-from acsrecipe.engines.embedded.cte.kernel import compiled
 from acsrecipe.engines.embedded.cte.readout import readout
 from acsrecipe.engines.embedded.cte.table import TrapSet
 from acsrecipe.engines.embedded.cte.workers import Workers
 
-Frame = NDArray[np.float32]
-Floats = NDArray[np.float64]
-
 
 @compiled
 def trail_columns(
-    frame: Frame,
-    trailed: Frame,
+    frame: Image,
+    trailed: Image,
     first: int,
     last: int,
-    sensitivity: Floats,
+    sensitivity: Doubles,
     fraction: float,
-    q: Floats,
-    size: Floats,
-    release: Floats,
-    cumulated: Floats,
-    peak: Floats,
+    q: Doubles,
+    size: Doubles,
+    release: Doubles,
+    cumulated: Doubles,
+    peak: Doubles,
     length: int,
     shifts: int,
 ) -> None:
@@ -55,7 +51,7 @@ def trail_columns(
             trailed[column, i] = pixels[i]
 
 
-def trail_amp(frame: Frame, traps: TrapSet, sensitivities: Floats, *, fraction: float, threads: int = 1) -> Frame:
+def trail_amp(frame: Image, traps: TrapSet, sensitivities: Doubles, *, fraction: float, threads: int = 1) -> Image:
     """Trail the lines of one amp.
 
     Parameters

@@ -9,12 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from acsrecipe.engines.embedded.compiled import Doubles, Image, compiled
 from acsrecipe.engines.embedded.cte.bits import CHUNK, LANES
-from acsrecipe.engines.embedded.cte.kernel import compiled
-from acsrecipe.engines.embedded.cte.readout import Floats, readout, readout_plain
+from acsrecipe.engines.embedded.cte.readout import readout, readout_plain
 from acsrecipe.engines.embedded.cte.table import TrapSet
-
-Frame = NDArray[np.float32]
 
 MOST_RUNS = 5  # of a column, when charge trails behind cosmic rays come out negative
 REACH = 10  # rows before an over-subtracted pixel in which its cosmic ray is looked for
@@ -23,7 +21,7 @@ NODE_ROWS = 512.0  # SENS_0512 .. SENS_2048 are given for every 512th row
 
 
 @compiled
-def aligned(size: int) -> Floats:
+def aligned(size: int) -> Doubles:
     """Make room for `size` float64 that begins at a cache line."""
     room = np.empty(size + CHUNK)
     skip = (-(room.ctypes.data // 8)) % CHUNK
@@ -31,7 +29,7 @@ def aligned(size: int) -> Floats:
 
 
 @compiled
-def fill_traps(traps: Frame, sensitivity: Floats, fraction: float) -> None:
+def fill_traps(traps: Image, sensitivity: Doubles, fraction: float) -> None:
     """Fill one column of the trap map.
 
     Parameters
@@ -53,7 +51,7 @@ def fill_traps(traps: Frame, sensitivity: Floats, fraction: float) -> None:
 
 
 @compiled
-def prepare_traps(traps: Frame, wide: Floats, lower: Floats, ratio: Floats, falls: NDArray[np.int32]) -> None:
+def prepare_traps(traps: Image, wide: Doubles, lower: Doubles, ratio: Doubles, falls: NDArray[np.int32]) -> None:
     """Work out what `readout` wants of a column's traps (see there)."""
     rows = traps.size
     padded = wide.size - CHUNK
@@ -72,7 +70,7 @@ def prepare_traps(traps: Frame, wide: Floats, lower: Floats, ratio: Floats, fall
 
 
 @compiled
-def ease_cosmic_rays(traps: Frame, model: Floats, observed: Floats, threshold: float) -> bool:
+def ease_cosmic_rays(traps: Image, model: Doubles, observed: Doubles, threshold: float) -> bool:
     """Take a quarter of the traps from where a trail was over-subtracted; answer whether there was any such place.
 
     A cosmic ray that hits during readout has passed fewer traps than its row says, so that its correction leaves a
@@ -100,17 +98,17 @@ def ease_cosmic_rays(traps: Frame, model: Floats, observed: Floats, threshold: f
 
 @compiled
 def invert_columns(
-    frame: Frame,
-    corrected: Frame,
+    frame: Image,
+    corrected: Image,
     first: int,
     last: int,
-    sensitivity: Floats,
+    sensitivity: Doubles,
     fraction: float,
-    q: Floats,
-    size: Floats,
-    release: Floats,
-    cumulated: Floats,
-    peak: Floats,
+    q: Doubles,
+    size: Doubles,
+    release: Doubles,
+    cumulated: Doubles,
+    peak: Doubles,
     length: int,
     models: int,
     shifts: int,
@@ -192,7 +190,7 @@ def invert_columns(
     return runs
 
 
-def profiles(traps: TrapSet) -> tuple[Floats, Floats, Floats, Floats]:
+def profiles(traps: TrapSet) -> tuple[Doubles, Doubles, Doubles, Doubles]:
     """Lay out a trap set as the kernels want it.
 
     Returns

@@ -1,7 +1,7 @@
 """Simulate the readout of one column: which traps fill, and what they release into the pixels that follow.
 
-The arithmetic is that of HSTCAL's ctegen2 (Anderson & Bedin 2010, PASP 122, 1035; ACS ISR 2012-03, 2018-04,
-2024-07), operation by operation, so that the result is the same to the last bit:
+The model is that of Anderson & Bedin (2010, PASP 122, 1035; ACS ISR 2018-04), the arithmetic that of HSTCAL's
+ctegen2, operation by operation, so that the result is the same to the last bit:
 
 for each trap w, from the highest level q[w] to the lowest, up the rows i of the column::
 
@@ -23,6 +23,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from acsrecipe.engines.embedded.compiled import Doubles, compiled
 from acsrecipe.engines.embedded.cte.bits import (
     CHUNK,
     LANES,
@@ -37,16 +38,20 @@ from acsrecipe.engines.embedded.cte.bits import (
     peek_int,
     poke,
 )
-from acsrecipe.engines.embedded.cte.kernel import compiled
-
-Floats = NDArray[np.float64]
 
 MANY_RUNS = 12  # a block with more stretches than this is walked pixel by pixel
 
 
 @compiled
 def readout_plain(
-    pixels: Floats, rows: int, traps: Floats, q: Floats, size: Floats, release: Floats, cumulated: Floats, length: int
+    pixels: Doubles,
+    rows: int,
+    traps: Doubles,
+    q: Doubles,
+    size: Doubles,
+    release: Doubles,
+    cumulated: Doubles,
+    length: int,
 ) -> None:
     """Simulate one readout in place, trap by trap and row by row.
 
@@ -158,18 +163,18 @@ def _pass(
 
 @compiled
 def readout(
-    pixels: Floats,
-    highest: Floats,
+    pixels: Doubles,
+    highest: Doubles,
     blocks: int,
-    traps: Floats,
-    lower: Floats,
-    ratio: Floats,
+    traps: Doubles,
+    lower: Doubles,
+    ratio: Doubles,
     falls: NDArray[np.int32],
-    q: Floats,
-    size: Floats,
-    release: Floats,
-    cumulated: Floats,
-    peak: Floats,
+    q: Doubles,
+    size: Doubles,
+    release: Doubles,
+    cumulated: Doubles,
+    peak: Doubles,
     length: int,
 ) -> None:
     """Simulate one readout in place: the bits of `readout_plain`, for a column without NaN.

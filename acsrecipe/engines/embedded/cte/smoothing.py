@@ -8,12 +8,8 @@ rms of what was taken away has reached the read noise, or 100 steps are done.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from acsrecipe.engines.embedded.cte.kernel import compiled
-
-Frame = NDArray[np.float32]
-Floats = NDArray[np.float64]
+from acsrecipe.engines.embedded.compiled import Doubles, Image, compiled
 
 MOST_STEPS = 100
 ENOUGH = 0.00001  # electrons of rms
@@ -44,7 +40,7 @@ def _edge_row(observed: float, here: float, below: float, above: float, noise2: 
 
 
 @compiled
-def _pulls(old: Frame, pulls: Floats, noise2: float, limit: float) -> None:
+def _pulls(old: Image, pulls: Doubles, noise2: float, limit: float) -> None:
     """Work out how much each row pulls the row before it: ``pulls[k]`` from row k + 1 to row k.
 
     The row before pulls back with the same number, but for its sign, exactly: one division serves both.
@@ -58,15 +54,15 @@ def _pulls(old: Frame, pulls: Floats, noise2: float, limit: float) -> None:
 
 @compiled
 def _inner_rows(
-    o0: Frame,
-    o1: Frame,
-    o2: Frame,
-    r0: Frame,
-    r1: Frame,
-    r2: Frame,
-    answer: Frame,
-    pulls: Floats,
-    squares: Floats,
+    o0: Image,
+    o1: Image,
+    o2: Image,
+    r0: Image,
+    r1: Image,
+    r2: Image,
+    answer: Image,
+    pulls: Doubles,
+    squares: Doubles,
     noise2: float,
     limit: float,
 ) -> int:
@@ -105,7 +101,7 @@ def _inner_rows(
 
 
 @compiled
-def _edge_column(observed: Frame, old: Frame, answer: Frame, noise2: float, limit: float) -> None:
+def _edge_column(observed: Image, old: Image, answer: Image, noise2: float, limit: float) -> None:
     rows = answer.size
     for i in range(rows):
         here = np.float64(old[i])
@@ -116,7 +112,7 @@ def _edge_column(observed: Frame, old: Frame, answer: Frame, noise2: float, limi
 
 
 @compiled
-def _account(observed: Frame, answer: Frame, squares: Floats, i: int) -> int:
+def _account(observed: Image, answer: Image, squares: Doubles, i: int) -> int:
     """Add the square of what was taken from row i to `squares`; answer whether the pixel counts."""
     if abs(observed[i]) >= COUNTED or abs(answer[i]) >= COUNTED:
         taken = np.float64(observed[i] - answer[i])
@@ -126,7 +122,7 @@ def _account(observed: Frame, answer: Frame, squares: Floats, i: int) -> int:
 
 
 @compiled
-def smooth_columns(observed: Frame, old: Frame, new: Frame, first: int, last: int, noise: float) -> tuple[float, int]:
+def smooth_columns(observed: Image, old: Image, new: Image, first: int, last: int, noise: float) -> tuple[float, int]:
     """Take one step in columns `first` to `last`, from `old` to `new`.
 
     Parameters
