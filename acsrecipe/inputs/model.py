@@ -28,12 +28,22 @@ class FileIdentity:
         or a file that is not on this machine yet).
     sha1 : str
         As CRDS catalogues it; empty when unknown.
+    source : str
+        The address that it has to be fetched from; empty where it is on this machine.
+    seen : str
+        Of an archive's file: the sha256 of what is seen of it before it is here (a RAW file's header
+        blocks, an ASN file's content).
+    exclusive : bool
+        Whether the archive gives it only to those who say who they are.
     """
 
     path: str
     size: int
     sha256: str = ""
     sha1: str = ""
+    source: str = ""
+    seen: str = ""
+    exclusive: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,8 @@ class HduHeader:
 @dataclass(frozen=True)
 class Exposure:
     """One exposure: its RAW file, and the SPT that belongs to it.
+
+    Where a recipe goes on with calibrated files, ``raw`` is the FLT or FLC file that it starts from.
 
     Attributes
     ----------

@@ -112,7 +112,7 @@ def survey(
     proposal : int, optional
         Leave out exposures whose PROPOSID is another.
     products : sequence of str
-        Kinds of file to take.
+        Kinds of file to take; without RAW, exposures are taken from FLT or FLC files.
     keep, drop : mapping, optional
         The recipe's filter of association rows: the exposures of rows that go are not looked for.
     with_hashes : bool
@@ -128,24 +128,24 @@ def survey(
     seen = _Seen(archive, frozenset(kind.lower() for kind in products), proposal, keep or {}, drop or {})
     for one in dict.fromkeys(ids or ("*",)):
         there = archive.list_products([one])
-        if not any(product.suffix in ("raw", "asn") for product in there):
-            seen.note("I020", "error", _nothing(one, there), hint=archive.suggest(one))
+        if not any(product.suffix in (seen.source, "asn") for product in there):
+            seen.note("I020", "error", _nothing(one, there, seen.source), hint=archive.suggest(one))
         inside: set[str] = set()
         for product in there:
             if product.suffix == "asn" and "asn" in seen.kinds:
                 inside |= seen.add_association(product)
         for product in there:
-            if product.suffix == "raw" and product.rootname not in inside:
+            if product.suffix == seen.source and product.rootname not in inside:
                 seen.add_exposure(product, [each for each in there if each.rootname == product.rootname])
     return seen.finish(with_hashes, threads)
 
 
-def _nothing(pattern: str, products: Sequence[Product]) -> str:
+def _nothing(pattern: str, products: Sequence[Product], source: str) -> str:
     what = (
         f"nothing in the archive matches {pattern}" if set(pattern) & set("*?") else f"{pattern} is not in the archive"
     )
     if products:
-        return f"{what} as RAW or ASN: found only {', '.join(product.name for product in products[:5])}"
+        return f"{what} as {source.upper()} or ASN: found only {', '.join(product.name for product in products[:5])}"
     return what
 
 
@@ -162,6 +162,8 @@ class _Seen:
     ) -> None:
         self.archive = archive
         self.kinds = kinds
+        # What the plan starts from: RAW, or where only calibrated files are asked for, those.
+        self.source = next((kind for kind in ("raw", "flt", "flc") if kind in kinds), "raw")
         self.proposal = proposal
         self.keep = keep
         self.drop = drop
@@ -201,7 +203,7 @@ class _Seen:
         wanted = {member.memname.lower(): member for member in stay if is_exposure(member)}
         names = [name for name in wanted if ROOTNAME.fullmatch(name)]
         products = self.archive.list_products(names) if names else ()
-        raws = {one.rootname: one for one in products if one.suffix == "raw"}
+        raws = {one.rootname: one for one in products if one.suffix == self.source}
         self.observed.extend(check_association(association, stay))
         for name in names:
             if name not in raws and wanted[name].memprsnt:
@@ -214,7 +216,8 @@ class _Seen:
     def _note_missing(self, name: str, row: int, memtype: str, file: str) -> None:
         near = self.archive.suggest(name)
         hint = near if near.startswith("there is") else "fetch it, or drop the row in the recipe: [association] drop"
-        text = f"{name.upper()} in row {row} ({memtype}) has no RAW file: expected {name}_raw.fits"
+        what = self.source.upper()
+        text = f"{name.upper()} in row {row} ({memtype}) has no {what} file: expected {name}_{self.source}.fits"
         self.note("A009", "error", text, file, hint)
 
     def add_exposure(self, raw: Product, beside: Iterable[Product], association: str = "", memtype: str = "") -> None:
@@ -254,7 +257,10 @@ class _Seen:
         primary = hdus[0].cards
         if not any(hdu.name == "SCI" for hdu in hdus):
             found = " ".join(hdu.name or "unnamed" for hdu in hdus)
-            self.note("I022", "error", f"has no SCI extension: found {found}, expected the HDUs of a RAW file", file)
+            text = f"has no SCI extension: found {found}, expected the HDUs of a {self.source.upper()} file"
+            self.note("I022", "error", text, file)
+        if self.source != "raw":
+            return
         done = [keyword for keyword in SWITCHES if str(primary.get(keyword)).strip().upper() == "COMPLETE"]
         if done:
             text = f"has been calibrated already: {', '.join(f'{name} = COMPLETE' for name in done[:3])}"
@@ -266,6 +272,8 @@ class _Seen:
 
     def _is_whole(self, spt: Product | None, raw: Product) -> bool:
         """Look at an SPT file; that it is missing is no error, since calacs hardly uses it."""
+        if spt is None and self.source != "raw":
+            return False
         if spt is None:
             text = f"{raw.rootname} has no SPT file: calacs uses it only to make an association's product"
             self.note("I023", "note", text, self.archive.shown(raw))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from acsrecipe.errors import PlanError
 from acsrecipe.inputs.members import filter_members, members_that_disagree
 from acsrecipe.inputs.model import Association, Inventory, Member, Observed
 from acsrecipe.plan.changes import Headers, apply_references, override_headers
-from acsrecipe.plan.checks import check_engine, check_files, check_headers, check_references
+from acsrecipe.plan.checks import check_engine, check_files, check_headers, check_references, check_steps
 from acsrecipe.plan.model import (
     AssociationChange,
     ContextUsed,
@@ -18,7 +18,7 @@ from acsrecipe.plan.model import (
     Plan,
     StepAbility,
 )
-from acsrecipe.plan.tasks import build_tasks, describe_row, group_exposures
+from acsrecipe.plan.tasks import NO_ENGINE, Group, build_tasks, describe_row, group_exposures
 from acsrecipe.recipe.model import Recipe
 from acsrecipe.recipe.toml import LoadedRecipe
 
@@ -59,20 +59,20 @@ def build_plan(
     changes = tuple(_describe(one, *rows[one.rootname]) for one in inventory.associations)
     headers, overridden = override_headers(loaded, inventory.exposures)
     findings += overridden
-    groups = group_exposures(inventory.exposures, {name: kept for name, (kept, _) in rows.items()})
-    combined = {one.rootname for group in groups if group.product for one in group.exposures}
+    calibrated = recipe.calibrate.engine != NO_ENGINE
+    kept = {name: members for name, (members, _) in rows.items()} if calibrated else {}
+    groups = group_exposures(inventory.exposures, kept)
+    read_by_steps = None if calibrated else {keyword for step in steps.values() for keyword in step.REFERENCES}
     for exposure in inventory.exposures:
-        header = headers[exposure.rootname]
-        findings += apply_references(loaded, inventory, exposure, header)
-        findings += check_headers(exposure, header)
-        findings += check_references(exposure, header, combined=exposure.rootname in combined)
-    chosen, why = _choose_engine(engine or recipe.calibrate.engine, engine is not None, engines)
-    findings += check_engine(chosen, groups, headers, engines)
-    primaries = {root: header.primary for root, header in headers.items()}
-    for association in inventory.associations:
-        kept, _ = rows[association.rootname]
-        findings += [_finding(one) for one in members_that_disagree(association, kept, primaries)]
-    tasks = build_tasks(recipe, inventory, headers, changes, groups, f"{chosen.name} {chosen.version}".strip(), steps)
+        findings += apply_references(loaded, inventory, exposure, headers[exposure.rootname], only=read_by_steps)
+    used = EngineUsed(name=NO_ENGINE, version="", why="the recipe goes on with calibrated files")
+    if calibrated:
+        chosen, why = _choose_engine(engine or recipe.calibrate.engine, engine is not None, engines)
+        used = EngineUsed(name=chosen.name, version=chosen.version, why=why)
+        findings += _check_calibration(inventory, groups, headers, chosen, engines, kept)
+    else:
+        findings += check_steps(inventory.exposures, steps)
+    tasks = build_tasks(recipe, inventory, headers, changes, groups, f"{used.name} {used.version}".strip(), steps)
     findings += check_files(tasks, inventory)
     findings += _remarks(changes, inventory)
     return Plan(
@@ -80,7 +80,7 @@ def build_plan(
         recipe_file=loaded.file.rsplit("/", 1)[-1],
         recipe_sha256=loaded.sha256,
         context=_context(inventory),
-        engine=EngineUsed(name=chosen.name, version=chosen.version, why=why),
+        engine=used,
         association_changes=changes,
         header_changes=tuple(change for one in _ordered(inventory, headers) for change in one.changes),
         reference_changes=tuple(change for one in _ordered(inventory, headers) for change in one.references),
@@ -88,6 +88,26 @@ def build_plan(
         products=tuple(output for task in tasks for output in task.outputs if output.folder in ("products", "plots")),
         findings=tuple(sorted(dict.fromkeys(findings), key=lambda one: SEVERITIES.index(one.severity))),
     )
+
+
+def _check_calibration(
+    inventory: Inventory,
+    groups: Sequence[Group],
+    headers: Mapping[str, Headers],
+    chosen: EngineAbility,
+    engines: Sequence[EngineAbility],
+    kept: Mapping[str, Sequence[Member]],
+) -> Iterator[Finding]:
+    combined = {one.rootname for group in groups if group.product for one in group.exposures}
+    for exposure in inventory.exposures:
+        header = headers[exposure.rootname]
+        yield from check_headers(exposure, header)
+        yield from check_references(exposure, header, combined=exposure.rootname in combined)
+    yield from check_engine(chosen, groups, headers, engines)
+    primaries = {root: header.primary for root, header in headers.items()}
+    for association in inventory.associations:
+        for one in members_that_disagree(association, kept[association.rootname], primaries):
+            yield _finding(one)
 
 
 def _ordered(inventory: Inventory, headers: dict[str, Headers]) -> list[Headers]:

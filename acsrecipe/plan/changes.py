@@ -5,7 +5,7 @@ The order is fixed: switches, other overrides, CRDS (whose choice depends on the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from acsrecipe.inputs.model import Exposure, Inventory, ReferenceChoice, Value
@@ -115,17 +115,23 @@ def _set(header: Headers, file: str, hdu: str, keyword: str, new: Value, why: Wh
 
 
 def apply_references(
-    loaded: LoadedRecipe, inventory: Inventory, exposure: Exposure, header: Headers
+    loaded: LoadedRecipe,
+    inventory: Inventory,
+    exposure: Exposure,
+    header: Headers,
+    *,
+    only: Collection[str] | None = None,
 ) -> tuple[Finding, ...]:
     """Set the reference keywords that CRDS chose, then those that the recipe overrides.
 
-    Changes ``header`` in memory, as :func:`override_headers` does.
+    Changes ``header`` in memory, as :func:`override_headers` does. ``only`` are the keywords that CRDS may
+    change, of a file that was calibrated with the others before; then its CRDS_CTX stays, too.
     """
     findings: list[Finding] = []
     context = inventory.context
     overrides = loaded.recipe.references.override
     for keyword, choice in sorted(inventory.references.get(exposure.rootname, {}).items()):
-        if keyword in overrides:
+        if keyword in overrides or (only is not None and keyword not in only):
             continue
         if choice.problem:
             findings.append(_complain(choice, header))
@@ -140,7 +146,7 @@ def apply_references(
         why = _recipe_why(loaded, f"[references.override] {keyword} = {path}", "references", "override", keyword)
         name = custom.path.rsplit("/", 1)[-1]
         _refer(header, exposure, keyword, f"jref${name}", why)
-    if context:
+    if context and only is None:
         why = Why(kind="crds", text="the context that chose the references", context=context.name)
         _set(header, exposure.raw.path, "PRIMARY", "CRDS_CTX", context.name, why)
     return tuple(findings)

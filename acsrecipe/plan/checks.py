@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from acsrecipe.inputs.model import Exposure, Inventory, Value
 from acsrecipe.plan.changes import Headers
-from acsrecipe.plan.model import EngineAbility, Finding, Requirement, Task
+from acsrecipe.plan.model import EngineAbility, Finding, Requirement, StepAbility, Task
 from acsrecipe.plan.needs import (
     CALIBRATION_SWITCHES,
     SWITCH_VALUES,
@@ -57,6 +57,14 @@ def check_references(exposure: Exposure, header: Headers, *, combined: bool) -> 
                 exposure.raw.path,
                 f"choose a context that has one, or name a file in [references.override] {keyword}",
             )
+
+
+def check_steps(exposures: Sequence[Exposure], steps: Mapping[str, StepAbility]) -> Iterable[Finding]:
+    """Find post-steps that need the RAW file, in a plan that starts from calibrated files."""
+    for name, step in steps.items():
+        if step.NEEDS_RAW and exposures:
+            hint = "leave the step out, or calibrate from RAW"
+            yield _error("P303", f"the step {name} needs the RAW file, which is not taken", exposures[0].raw.path, hint)
 
 
 def check_files(tasks: Sequence[Task], inventory: Inventory) -> Iterable[Finding]:

@@ -14,6 +14,9 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+ARCHIVED = "mast:"
+"""How the path of a file begins that is an archive's, not a folder's."""
+
 Severity = Literal["error", "warning", "note"]
 Scalar = bool | int | float | str | None
 
@@ -89,13 +92,19 @@ class ReferenceChange(_Data):
 
 
 class PlannedFile(_Data):
-    """A file that a task reads, and what makes it itself (hashes are empty where not known yet)."""
+    """A file that a task reads, and what makes it itself (hashes are empty where not known yet).
+
+    ``source``, ``seen`` and ``exclusive`` are those of :class:`acsrecipe.inputs.model.FileIdentity`.
+    """
 
     role: str
     path: str
     size: int
     sha256: str = ""
     sha1: str = ""
+    source: str = ""
+    seen: str = ""
+    exclusive: bool = False
 
 
 class PlannedReference(_Data):
@@ -107,6 +116,7 @@ class PlannedReference(_Data):
     size: int
     sha256: str = ""
     sha1: str = ""
+    source: str = ""
 
 
 class Output(_Data):
@@ -138,7 +148,7 @@ class Task(_Data):
     id : str
         ``calibrate/j9l960a7q``.
     kind : str
-        ``association``, ``calibrate``, or the name of a post-step.
+        ``fetch``, ``association``, ``calibrate``, or the name of a post-step.
     exposures : tuple of str
         Rootnames that it works on.
     after : tuple of str
@@ -348,10 +358,16 @@ def fingerprint(task: Task, before: dict[str, str]) -> str:
     """
     data = task.model_dump(mode="json", exclude={"fingerprint"})
     for file in data["inputs"]:
-        file.pop("path")
+        # Of an archive's file the sha256 is known only after the download: what was seen before stands for it,
+        # so that a run that has it now goes on where the one that fetched it stopped.
+        if file.pop("path").startswith(ARCHIVED):
+            file.pop("sha256")
+        file.pop("source")
+        file.pop("exclusive")
     for file in data["references"]:
         file.pop("path")
+        file.pop("source")
     for output in data["outputs"]:
         output.pop("size")
-    data["after"] = [before[name] for name in task.after]
+    data["after"] = [before[name] for name in task.after if not name.startswith("fetch/")]
     return hashlib.sha256(canonical(data).encode()).hexdigest()

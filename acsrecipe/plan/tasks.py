@@ -9,6 +9,7 @@ from typing import Any
 from acsrecipe.inputs.members import group_members, rows_of_group
 from acsrecipe.inputs.model import Association, Exposure, Inventory, Member, Value
 from acsrecipe.plan.changes import Headers
+from acsrecipe.plan.downloads import with_downloads
 from acsrecipe.plan.model import (
     AssociationChange,
     MemberRow,
@@ -24,6 +25,9 @@ from acsrecipe.plan.needs import bare_name, is_named, is_performed, optional_ref
 from acsrecipe.recipe.model import PostStep, Recipe
 
 BLOCK = 2880
+NO_ENGINE = "none"
+"""``[calibrate] engine``: go on with calibrated files."""
+
 PIXEL_BYTES = 4 + 4 + 2
 """SCI float32, ERR float32, DQ int16."""
 
@@ -102,7 +106,13 @@ def build_tasks(
     steps = [(step, abilities[step.step]) for step in _in_order(recipe.post)]
     tasks = [_association_task(change, associations[change.association]) for change in changes]
     last: dict[str, str] = {}
+    taken = recipe.calibrate.engine == NO_ENGINE
     for group in groups:
+        if taken:
+            task = _take_task(group.exposures[0], headers, rewritten=_is_rewritten(steps))
+            tasks.append(task)
+            last[group.name] = task.id
+            continue
         task = _calibration_task(group, inventory, headers, associations, engine, rewritten=_is_rewritten(steps))
         tasks.append(task)
         last.update((exposure.rootname, task.id) for exposure in group.exposures)
@@ -115,7 +125,7 @@ def build_tasks(
             tasks.append(task)
             if ability.REWRITES:
                 last[exposure.rootname] = task.id
-    return _with_fingerprints(tasks)
+    return _with_fingerprints(with_downloads(tasks))
 
 
 def _is_rewritten(steps: Sequence[tuple[PostStep, StepAbility]]) -> bool:
@@ -145,6 +155,25 @@ def _association_task(change: AssociationChange, association: Association) -> Ta
     )
 
 
+def _take_task(exposure: Exposure, headers: Mapping[str, Headers], *, rewritten: bool) -> Task:
+    """Take a calibrated file as it is, but for the header changes, in place of calibrating."""
+    header = headers[exposure.rootname]
+    name = exposure.raw.path.rsplit("/", 1)[-1]
+    return Task(
+        id=f"take/{exposure.rootname}",
+        kind="take",
+        exposures=(exposure.rootname,),
+        inputs=(_planned(name.rsplit("_", 1)[-1].removesuffix(".fits").upper(), exposure.raw),),
+        outputs=(_calibrated(name, exposure, "" if rewritten else "products"),),
+        edits={name: _edits(header)},
+    )
+
+
+def _edits(header: Headers) -> tuple[tuple[str, str, Scalar], ...]:
+    changed = [(change.hdu, change.keyword, change.new) for change in header.changes]
+    return (*changed, *(("PRIMARY", change.keyword, change.new) for change in header.references))
+
+
 def _calibration_task(
     group: Group,
     inventory: Inventory,
@@ -169,10 +198,7 @@ def _calibration_task(
         if exposure.spt is not None:
             inputs.append(_planned("SPT", exposure.spt))
         name = exposure.raw.path.rsplit("/", 1)[-1]
-        edits[name] = tuple(
-            [(change.hdu, change.keyword, change.new) for change in header.changes]
-            + [("PRIMARY", change.keyword, change.new) for change in header.references]
-        )
+        edits[name] = _edits(header)
         folder = "" if rewritten else "products"
         corrected = is_performed(header.primary, "PCTECORR")
         outputs += [
@@ -231,6 +257,7 @@ def _planned_references(
             size=file.size if file else 0,
             sha256=file.sha256 if file else "",
             sha1=file.sha1 if file else "",
+            source=file.source if file else "",
         )
 
 
@@ -244,7 +271,8 @@ def _step_task(
     *,
     rewritten: bool,
 ) -> Task:
-    suffixes = calibrated_suffixes(header.primary)
+    source = exposure.raw.path.rsplit("_", 1)[-1].removesuffix(".fits")
+    suffixes = calibrated_suffixes(header.primary) if source == "raw" else (source,)
     names = ability.outputs(exposure.rootname, suffixes)
     if ability.REWRITES:
         outputs = tuple(_calibrated(name, exposure, "" if rewritten else "products") for name in names)
@@ -274,7 +302,16 @@ def _calibrated(name: str, exposure: Exposure, folder: Any) -> Output:
 
 
 def _planned(role: str, file: Any) -> PlannedFile:
-    return PlannedFile(role=role, path=file.path, size=file.size, sha256=file.sha256, sha1=file.sha1)
+    return PlannedFile(
+        role=role,
+        path=file.path,
+        size=file.size,
+        sha256=file.sha256,
+        sha1=file.sha1,
+        source=file.source,
+        seen=file.seen,
+        exclusive=file.exclusive,
+    )
 
 
 def _with_fingerprints(tasks: Iterable[Task]) -> tuple[Task, ...]:

@@ -75,7 +75,7 @@ def perform(job: Job, report: Callable[[str], None]) -> Result:
     inputs = tuple(_stage(job, file) for file in job.task.inputs) + _stage_upstream(job)
     references = _stage_references(job)
     match job.task.kind:
-        case "association":
+        case "association" | "take":
             outcome = Outcome()
         case "calibrate":
             from acsrecipe.engines.catalogue import get_engine
@@ -107,7 +107,7 @@ def _stage(job: Job, file: PlannedFile) -> dict[str, Any]:
         write_filtered(source, target, rows)
     elif edits:
         found = stage_edited(source, target, edits)
-    elif job.task.kind == "calibrate":
+    elif job.task.kind in ("calibrate", "take"):
         found = copy_file(source, target)
     else:
         found = sha256_file(source)
