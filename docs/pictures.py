@@ -80,7 +80,13 @@ def draw_progress(plan: Plan, events: list[dict[str, Any]]) -> str:
 
 def _console() -> Console:
     return Console(
-        record=True, width=WIDTH, height=60, file=StringIO(), force_terminal=True, highlight=False, color_system="truecolor"
+        record=True,
+        width=WIDTH,
+        height=60,
+        file=StringIO(),
+        force_terminal=True,
+        highlight=False,
+        color_system="truecolor",
     )
 
 
