@@ -15,7 +15,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -308,12 +308,27 @@ def decode_catalogue(encoded: object) -> Catalogue:
     if not isinstance(encoded, dict):
         msg = f"holds {type(encoded).__name__}, not a dictionary"
         raise ValueError(msg)
-    known = {}
-    for name, entry in encoded.items():
-        if isinstance(entry, dict) and str(entry.get("size", "")).isdigit():
-            sha1 = str(entry.get("sha1sum", "")).lower()
-            known[str(name)] = Catalogued(int(entry["size"]), sha1 if re.fullmatch(r"[0-9a-f]{40}", sha1) else "")
-    return known
+    return _Catalogue(encoded)
+
+
+class _Catalogue(Mapping[str, Catalogued]):
+    """A server's catalogue, each entry read when it is asked for: there are 60,000, and a plan needs twenty."""
+
+    def __init__(self, entries: Mapping[str, Any]) -> None:
+        self._entries = entries
+
+    def __getitem__(self, name: str) -> Catalogued:
+        entry = self._entries[name]
+        if not isinstance(entry, Mapping) or not re.fullmatch("[0-9]{1,15}", str(entry.get("size", ""))):
+            raise KeyError(name)
+        sha1 = str(entry.get("sha1sum", "")).lower()
+        return Catalogued(int(entry["size"]), sha1 if re.fullmatch("[0-9a-f]{40}", sha1) else "")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._entries if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def identify(cache: CrdsCache, name: str) -> FileIdentity | None:

@@ -242,6 +242,10 @@ def _locked(root: Path, patience: Patience, emit: Emit) -> Iterator[None]:
                     raise ArchiveError(msg, where=str(root), hint="wait for it, or end it", code="C025") from None
                 emit("waiting", holder=holder)
                 time.sleep(min(0.2, patience.lock))
+            except OSError as error:
+                msg = f"the CRDS cache can't be locked: {error.strerror}"
+                hint = "a file system without flock can't hold a cache that is filled; use a local folder"
+                raise ArchiveError(msg, where=str(root), hint=hint, code="C025") from error
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()}\n".encode(), 0)
         yield

@@ -14,6 +14,7 @@ from acsrecipe.errors import ArchiveError
 from acsrecipe.inputs.crds_cache import decode_catalogue
 from acsrecipe.inputs.model import FileIdentity, HduHeader, Value
 from acsrecipe.inputs.references import (
+    Catalogued,
     CrdsSettings,
     Rules,
     identify,
@@ -374,10 +375,24 @@ def test_a_server_config_of_any_bytes_is_read_or_refused(
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)))
 def test_a_catalogue_of_any_shape_is_read_or_refused(data: object) -> None:
     if isinstance(data, dict):
-        assert isinstance(decode_catalogue(encode(data)), dict)
+        for entry in decode_catalogue(encode(data)).values():
+            assert entry.size >= 0
     else:
         with pytest.raises(ValueError, match="not a dictionary"):
             decode_catalogue(encode(data))
+
+
+def test_entries_of_the_catalogue_without_a_size_are_unknown_and_odd_sha1s_are_left_out() -> None:
+    catalogue = decode_catalogue(
+        {
+            "a.fits": {"size": "12", "sha1sum": "A" * 40},
+            "b.fits": {"size": 13, "sha1sum": "none"},
+            "c.fits": {"size": "x"},
+            "d.fits": "NOT FOUND",
+        }
+    )
+    assert dict(catalogue) == {"a.fits": Catalogued(12, "a" * 40), "b.fits": Catalogued(13, "")}
+    assert catalogue.get("d.fits") is None
 
 
 def test_the_first_value_of_a_keyword_counts_over_all_extensions() -> None:
