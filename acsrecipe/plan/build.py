@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from acsrecipe.errors import PlanError
 from acsrecipe.inputs.members import filter_members, members_that_disagree
 from acsrecipe.inputs.model import Association, Inventory, Member, Observed
-from acsrecipe.plan.changes import Headers, apply_references, override_headers
+from acsrecipe.plan.changes import Headers, apply_references, held_references, override_headers
 from acsrecipe.plan.checks import check_engine, check_files, check_headers, check_references, check_steps
 from acsrecipe.plan.model import (
     AssociationChange,
@@ -87,6 +87,7 @@ def build_plan(
         tasks=tasks,
         products=tuple(output for task in tasks for output in task.outputs if output.folder in ("products", "plots")),
         findings=tuple(sorted(dict.fromkeys(findings), key=lambda one: SEVERITIES.index(one.severity))),
+        references=held_references((exposure, headers[exposure.rootname]) for exposure in inventory.exposures),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from acsrecipe.inputs.model import Exposure, Inventory, ReferenceChoice, Value
-from acsrecipe.plan.model import Finding, HeaderChange, ReferenceChange, Why
+from acsrecipe.plan.model import Finding, HeaderChange, HeldReference, ReferenceChange, Why
 from acsrecipe.plan.needs import bare_name, is_named
 from acsrecipe.recipe.model import HeaderOverride
 from acsrecipe.recipe.toml import LoadedRecipe
@@ -23,6 +23,7 @@ class Headers:
     science: list[dict[str, Value]]
     changes: list[HeaderChange] = field(default_factory=list)
     references: list[ReferenceChange] = field(default_factory=list)
+    held: dict[str, tuple[str, Why]] = field(default_factory=dict)
 
     def merged(self) -> dict[str, Value]:
         """Give the header as CRDS and calacs look keywords up: the first SCI header, then the primary."""
@@ -155,9 +156,25 @@ def apply_references(
 def _refer(header: Headers, exposure: Exposure, keyword: str, new: str, why: Why) -> None:
     old = header.primary.get(keyword)
     header.primary[keyword] = new
+    header.held[keyword] = (new, why)
     if not same_reference(old, new):
         change = ReferenceChange(file=exposure.raw.path, keyword=keyword, old=old, new=new, why=why)
         header.references.append(change)
+
+
+def held_references(headers: Iterable[tuple[Exposure, Headers]]) -> tuple[HeldReference, ...]:
+    """Gather what the reference keywords of all exposures will say; equal ones of many exposures are one entry."""
+    files: dict[tuple[str, str, str], list[str]] = {}
+    reasons: dict[tuple[str, str, str], Why] = {}
+    for exposure, header in headers:
+        for keyword, (value, why) in header.held.items():
+            key = (keyword, value, why.model_dump_json())
+            files.setdefault(key, []).append(exposure.raw.path)
+            reasons[key] = why
+    return tuple(
+        HeldReference(keyword=keyword, value=value, why=reasons[keyword, value, why], files=tuple(some))
+        for (keyword, value, why), some in sorted(files.items())
+    )
 
 
 def same_reference(old: Value, new: Value) -> bool:

@@ -91,6 +91,15 @@ class ReferenceChange(_Data):
     why: Why
 
 
+class HeldReference(_Data):
+    """What a reference keyword will say, in which files, and why; also where that is what they say already."""
+
+    keyword: str
+    value: str
+    why: Why
+    files: tuple[str, ...]
+
+
 class PlannedFile(_Data):
     """A file that a task reads, and what makes it itself (hashes are empty where not known yet).
 
@@ -225,6 +234,7 @@ class Plan(_Data):
     tasks: tuple[Task, ...]
     products: tuple[Output, ...]
     findings: tuple[Finding, ...]
+    references: tuple[HeldReference, ...] = ()
 
     @property
     def runnable(self) -> bool:
