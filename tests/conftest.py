@@ -57,6 +57,7 @@ def _no_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        (home / name.lower()).mkdir()
         monkeypatch.setenv(name, str(home / name.lower()))
     for name in [n for n in os.environ if n.startswith(("CRDS_", "MAST_")) or n in ("jref", "imclobber")]:
         monkeypatch.delenv(name)

@@ -98,6 +98,7 @@ class Board:
         self.cells: dict[str, tuple[str, Any]] = {task.id: ("waiting", None) for task in plan.tasks}
         self.text: dict[str, str] = {}
         self.spinner = Spinner("dots")
+        self.room = 0
 
     def hear(self, event: Event) -> None:
         """Take in an event."""
@@ -116,7 +117,10 @@ class Board:
         """Lay the table out for the console as it is now; rows that are done give way where there are many."""
         names = self._visible(max(4, console.height - 6))
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=False)
-        table.add_column("")
+        widest = max((len(name) for name in names), default=0)
+        table.add_column("", no_wrap=True, min_width=widest)
+        # What a task reports is cut to its share of the line, so that no column pushes another away.
+        self.room = max(4, (console.width - widest - 4) // max(1, len(self.kinds)) - 10)
         for kind in self.kinds:
             table.add_column(kind, no_wrap=True, overflow="ellipsis", min_width=10)
         for name in names:
@@ -144,7 +148,7 @@ class Board:
         if state == "running":
             grid = Table.grid(padding=(0, 1))
             spent = self.clock() - value
-            grid.add_row(self.spinner, Text(f"{spent:.0f} s"), Text(self.text.get(task, ""), style="dim"))
+            grid.add_row(self.spinner, Text(f"{spent:.0f} s"), self._report(task))
             return grid
         if state == "waiting":
             for earlier in self.after[task]:
@@ -156,6 +160,11 @@ class Board:
             state, f"{value:.1f} s" if value is not None else ""
         )
         return Text.assemble((mark, style), " ", words)
+
+    def _report(self, task: str) -> Text:
+        text = Text(self.text.get(task, ""), style="dim")
+        text.truncate(self.room, overflow="ellipsis")
+        return text
 
     def _total(self, width: int) -> RenderableType:
         done = sum(state in MARKS for state, _ in self.cells.values())

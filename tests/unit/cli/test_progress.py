@@ -58,6 +58,7 @@ def test_the_board_shows_what_runs_what_is_done_and_what_waits(board, width):
     assert "✓ 12.3 s" in text
     assert "7 s BLEVCORR [1]" in text
     assert "waits for calibrate" in text
+    assert "j9l960a1q" in text
     assert "2 of 7 tasks" in text
     assert max(map(len, text.splitlines())) <= width
 
