@@ -16,16 +16,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from acsrecipe.environment import Environment
 from acsrecipe.errors import PlanError
+from acsrecipe.inputs.crds_cache import CrdsSettings
+from acsrecipe.inputs.download import Report
 from acsrecipe.inputs.model import Context, Exposure, FileIdentity, Inventory, Observed, ReferenceChoice, Value
+from acsrecipe.inputs.survey import Found
 from acsrecipe.plan.model import EngineAbility, Plan, StepAbility
 from acsrecipe.recipe.model import ArchiveFolder
 from acsrecipe.recipe.toml import LoadedRecipe, resolve_path
 from acsrecipe.recipe.toml import load_recipe as _load_recipe
 from acsrecipe.run.execute import Observer, RunOptions, RunResult
 from acsrecipe.run.execute import run_plan as _run_plan
+from acsrecipe.sources import crds_settings, find_reference, mast_settings, needs_token, open_mast, open_store
 
 PACKAGES = ("acsrecipe", "astropy", "crds", "matplotlib", "numba", "numpy", "stwcs")
 """Packages that touch data or decide on references; the log records their versions."""
@@ -125,37 +130,20 @@ def run_plan(
         search_path=environment.search_path,
         command_line=command_line,
         versions=versions(),
+        store=open_store(environment).root,
+        mast=mast_settings(environment, with_token=needs_token(plan)),
+        crds=_crds_for(plan, recipe, environment),
     )
     return _run_plan(plan, options, observe=observe, stop=stop)
 
 
 def look(recipe: LoadedRecipe, environment: Environment) -> Inventory:
     """Find out what exists and bears on a recipe: exposures, associations, context, references. Only reads."""
-    from acsrecipe.inputs.archive import LocalFolder
-    from acsrecipe.inputs.survey import survey
     from acsrecipe.plan.changes import override_headers
 
     asked = recipe.recipe
-    archive = asked.observations.archive
-    if not isinstance(archive, ArchiveFolder):
-        msg = 'archive = "mast" is not available yet; this version reads exposures from a folder'
-        raise PlanError(
-            msg,
-            where=recipe.where("observations", "archive"),
-            hint='download RAW, ASN and SPT files, and write archive = { folder = "data" }',
-            code="P010",
-        )
     base = base_folder(recipe)
-    folder = resolve_path(recipe, archive.folder)
-    found = survey(
-        LocalFolder(folder, shown_as=_shown(folder, base)),
-        asked.observations.ids,
-        proposal=asked.observations.proposal,
-        products=asked.observations.products,
-        keep=asked.association.keep,
-        drop=asked.association.drop,
-        threads=os.cpu_count() or 1,
-    )
+    found = find_exposures(recipe, environment)
     headers, _ = override_headers(recipe, found.exposures)
     context, references, observed = _choose_references(
         recipe, environment, {root: header.merged() for root, header in headers.items()}, base
@@ -176,9 +164,53 @@ def look(recipe: LoadedRecipe, environment: Environment) -> Inventory:
     return replace(inventory, observed=(*inventory.observed, *generation))
 
 
+def find_exposures(
+    recipe: LoadedRecipe, environment: Environment, *, whole: bool = False, report: Report | None = None
+) -> Found:
+    """Find the exposures and associations of a recipe in its archive.
+
+    Parameters
+    ----------
+    recipe : LoadedRecipe
+    environment : Environment
+    whole : bool
+        Download what MAST has, instead of reading headers from afar.
+    report : callable, optional
+        Told of the progress of downloads.
+    """
+    from acsrecipe.inputs.archive import LocalFolder
+    from acsrecipe.inputs.survey import survey
+
+    asked = recipe.recipe.observations
+    filters = recipe.recipe.association
+    options: dict[str, Any] = {
+        "proposal": asked.proposal,
+        "products": asked.products,
+        "keep": filters.keep,
+        "drop": filters.drop,
+        "threads": os.cpu_count() or 1,
+    }
+    if isinstance(asked.archive, ArchiveFolder):
+        base = base_folder(recipe)
+        folder = resolve_path(recipe, asked.archive.folder)
+        return survey(LocalFolder(folder, shown_as=_shown(folder, base)), asked.ids, **options)
+    mast = open_mast(environment, asked.proposal, whole=whole, report=report)
+    try:
+        mast.look_ahead(asked.ids)
+        return survey(mast, asked.ids, **options)
+    finally:
+        mast.close()
+
+
 def base_folder(recipe: LoadedRecipe) -> Path:
     """Give the folder that a recipe's relative paths start in: its own."""
     return recipe.path.resolve().parent if recipe.path else Path()
+
+
+def _crds_for(plan: Plan, recipe: LoadedRecipe, environment: Environment) -> CrdsSettings | None:
+    """Give what fetching references takes, where the plan fetches any."""
+    fetches = any(task.references for task in plan.tasks if task.kind == "fetch")
+    return crds_settings(recipe, environment) if fetches else None
 
 
 def versions() -> dict[str, str]:
@@ -207,24 +239,18 @@ def _shown(path: Path, base: Path) -> str:
 def _choose_references(
     recipe: LoadedRecipe, environment: Environment, headers: Mapping[str, Mapping[str, Value]], base: Path
 ) -> tuple[Context, dict[str, dict[str, ReferenceChoice]], tuple[Observed, ...]]:
-    from acsrecipe.inputs.references import CrdsSettings, open_rules
+    from acsrecipe.inputs.references import open_rules
 
-    asked = recipe.recipe.references
-    cache = str(resolve_path(recipe, asked.cache)) if asked.cache else environment.crds_path
-    if not cache:
-        msg = "no CRDS cache is named"
-        raise PlanError(
-            msg,
-            where=recipe.where("references"),
-            hint='write cache = "crds" under [references], or set CRDS_PATH',
-            code="P205",
-        )
-    rules = open_rules(CrdsSettings(cache=cache, server=asked.server or environment.crds_server or None), asked.context)
+    settings = crds_settings(recipe, environment)
+    rules = open_rules(settings, recipe.recipe.references.context)
     chosen: dict[str, dict[str, ReferenceChoice]] = {}
     for rootname, header in headers.items():
         chosen[rootname] = {
             keyword: replace(choice, file=_relative(choice.file, base)) if choice.file else choice
-            for keyword, choice in rules.choose(header).items()
+            for keyword, choice in (
+                (keyword, find_reference(found, rules.cache, online=settings.online))
+                for keyword, found in rules.choose(header).items()
+            )
         }
     context = replace(rules.context, cache=_shown(Path(rules.context.cache), base))
     return context, chosen, rules.observed
@@ -261,6 +287,7 @@ def _check_generation(inventory: Inventory, base: Path) -> tuple[Observed, ...]:
         file.path
         for choices in inventory.references.values()
         if (choice := choices.get("PCTETAB")) and (file := inventory.custom.get("PCTETAB") or choice.file)
+        if not file.source
     }
     found = []
     for path in sorted(tables):

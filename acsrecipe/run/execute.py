@@ -16,6 +16,9 @@ from typing import Any
 
 from acsrecipe.errors import AcsRecipeError, InterruptedRunError, PlanError
 from acsrecipe.files import write_atomic
+from acsrecipe.inputs.crds_cache import CrdsSettings
+from acsrecipe.inputs.wire import MastSettings
+from acsrecipe.plan.downloads import FETCH
 from acsrecipe.plan.model import Plan, Task, to_json
 from acsrecipe.run.journal import Event, Finished, Journal, fold
 from acsrecipe.run.pool import Done, LocalPool, Report
@@ -52,6 +55,10 @@ class RunOptions:
         Whether tasks that don't depend on a failed one go on.
     deadline : float or None
         Seconds that one task may take.
+    store : Path or None
+        The folder of downloads.
+    mast, crds : settings or None
+        How to fetch what is not here; as many files at once as ``mast.connections``.
     """
 
     base: Path
@@ -64,6 +71,9 @@ class RunOptions:
     versions: Mapping[str, str] = field(default_factory=dict)
     keep_going: bool = True
     deadline: float | None = None
+    store: Path | None = None
+    mast: MastSettings | None = field(default=None, repr=False)
+    crds: CrdsSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +167,7 @@ class _Run:
         self.warnings: list[str] = []
         self.attempts: dict[str, Path] = {}
         self.started: dict[str, float] = {}
-        self.pool: LocalPool | None = None
+        self.pools: list[LocalPool] = []
 
     def log(self, event: str, **fields: Any) -> None:
         self.observe(self.journal.append(event, **fields))
@@ -165,7 +175,7 @@ class _Run:
     def follow(self) -> RunResult:
         reasons = self._why_again()
         waiting = [task for task in self.plan.tasks if task.id in reasons]
-        self.folder.check_space(sum(output.size for task in waiting for output in task.outputs))
+        self.folder.check_space(sum(output.size for task in waiting if task.kind != FETCH for output in task.outputs))
         self.log(
             "run-started",
             command_line=list(self.options.command_line),
@@ -179,12 +189,12 @@ class _Run:
         write_atomic(self.folder.plan, to_json(self.plan).encode())
         for task in self.plan.tasks:
             if task.id not in reasons:
-                self._keep(task, self.before[task.id])
+                self._keep(task, self.before.get(task.id))
         try:
             self._do(waiting, reasons)
         finally:
-            if self.pool is not None:
-                self.pool.stop() if self.stop.is_set() else self.pool.close()
+            for pool in self.pools:
+                pool.stop() if self.stop.is_set() else pool.close()
         if self.stop.is_set():
             self._sweep()
             self.log("run-interrupted", finished=len(self.finished), kept=len(self.kept))
@@ -227,26 +237,29 @@ class _Run:
             for earlier in task.after:
                 if task.id in reasons and earlier not in reasons and not self._has_all(earlier):
                     reasons[earlier] = f"{task.id} needs what it makes"
+        for fetch in (task.id for task in self.plan.tasks if task.kind == FETCH):
+            # What nothing will read is not fetched.
+            users = [task.id for task in self.plan.tasks if fetch in task.after and task.id in reasons]
+            reasons.pop(fetch, None)
+            if users:
+                reasons[fetch] = f"{users[0]} needs it" + (f", and {len(users) - 1} more" if len(users) > 1 else "")
         return reasons
 
     def _has_all(self, task: str) -> bool:
-        return all(self.folder.still_holds(output) for output in self.before[task].outputs)
+        before = self.before.get(task)
+        return before is not None and all(self.folder.still_holds(output) for output in before.outputs)
 
-    def _keep(self, task: Task, before: Finished) -> None:
+    def _keep(self, task: Task, before: Finished | None) -> None:
         self.kept.append(task.id)
-        for output in before.outputs:
+        for output in before.outputs if before else ():
             self.made[output["name"]] = self.folder.locate(output)
         self.observe({"event": "task-kept", "task": task.id})
 
     def _do(self, waiting: Sequence[Task], reasons: Mapping[str, str]) -> None:
         by_id = {task.id: task for task in waiting}
         pending = dict(by_id)
-        running: set[str] = set()
-        pool = self.pool = LocalPool(
-            max(1, min(self.options.jobs, len(waiting))),
-            environment=self.options.environment,
-            log=self.folder.root / "logs" / "workers.log",
-        )
+        running: dict[str, LocalPool] = {}
+        pool, fetchers = self._make_pools(waiting)
         done = set(self.kept)
         while (pending or running) and not self.stop.is_set():
             for task in list(pending.values()):
@@ -257,10 +270,12 @@ class _Run:
                 elif self.failed and not self.options.keep_going:
                     del pending[task.id]
                     self.skipped.append(task.id)
-                elif set(task.after) <= done and len(running) < pool.size:
+                elif set(task.after) <= done and self._is_free(
+                    mine := fetchers if task.kind == FETCH else pool, running
+                ):
                     del pending[task.id]
-                    running.add(task.id)
-                    self._start(pool, task, reasons[task.id])
+                    running[task.id] = mine
+                    self._start(mine, task, reasons[task.id])
             try:
                 message = pool.messages.get(timeout=0.1)
             except queue.Empty:
@@ -268,11 +283,27 @@ class _Run:
             if isinstance(message, Report):
                 self._progress(message)
                 continue
-            running.discard(message.task)
+            running.pop(message.task, None)
             if not self.stop.is_set():
                 self._end(by_id[message.task], message)
                 if message.task not in self.failed:
                     done.add(message.task)
+
+    def _make_pools(self, waiting: Sequence[Task]) -> tuple[LocalPool, LocalPool]:
+        """Make workers that compute and, as they wait for the network most of the time, others that fetch."""
+        log = self.folder.root / "logs" / "workers.log"
+        downloads = sum(task.kind == FETCH for task in waiting)
+        connections = self.options.mast.connections if self.options.mast else 1
+        size = max(1, min(self.options.jobs, len(waiting) - downloads))
+        pool = LocalPool(size, environment=self.options.environment, log=log)
+        size = max(1, min(connections, downloads))
+        fetchers = LocalPool(size, environment=self.options.environment, log=log, messages=pool.messages)
+        self.pools = [pool, fetchers]
+        return pool, fetchers
+
+    @staticmethod
+    def _is_free(pool: LocalPool, running: Mapping[str, LocalPool]) -> bool:
+        return sum(busy is pool for busy in running.values()) < pool.size
 
     def _start(self, pool: LocalPool, task: Task, reason: str) -> None:
         attempt = self.attempts[task.id] = self.folder.start_attempt(task)
@@ -298,6 +329,9 @@ class _Run:
                 search_path=self.options.search_path,
                 threads=self.options.threads,
                 deadline=self.options.deadline,
+                store=self.options.store,
+                mast=self.options.mast if task.kind == FETCH else None,
+                crds=self.options.crds if task.kind == FETCH else None,
             ),
         )
 

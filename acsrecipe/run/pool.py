@@ -75,11 +75,20 @@ class LocalPool:
         The workers' whole environment; nothing is inherited.
     log : Path
         Where the workers' own stderr goes.
+    messages : Queue, optional
+        Another pool's, to hear of both in one place.
     """
 
-    def __init__(self, size: int, *, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        messages: queue.Queue[Message] | None = None,
+    ) -> None:
         self.size = size
-        self.messages: queue.Queue[Message] = queue.Queue()
+        self.messages: queue.Queue[Message] = messages or queue.Queue()
         self._environment = dict(environment)
         self._log = log
         self._jobs: queue.Queue[tuple[str, Any] | None] = queue.Queue()

@@ -10,7 +10,10 @@ from typing import Any
 
 from acsrecipe.errors import EngineError, IntegrityError, OutputError
 from acsrecipe.files import sha256_file
-from acsrecipe.plan.model import Outcome, PlannedFile, Task
+from acsrecipe.inputs.crds_cache import CrdsSettings
+from acsrecipe.inputs.store import Store
+from acsrecipe.inputs.wire import MastSettings
+from acsrecipe.plan.model import ARCHIVED, Outcome, PlannedFile, Task
 
 REFERENCES = "ref"
 """Sub-folder of an attempt that holds its references; calacs gets it as a relative ``jref=ref/``."""
@@ -37,6 +40,10 @@ class Job:
         Processors that the task may use.
     deadline : float or None
         Seconds that it may take.
+    store : Path or None
+        The folder of downloads.
+    mast, crds : settings or None
+        How to fetch what is not here. They may hold a token: a job is never logged.
     """
 
     task: Task
@@ -47,6 +54,9 @@ class Job:
     search_path: str = ""
     threads: int = 1
     deadline: float | None = None
+    store: Path | None = None
+    mast: MastSettings | None = None
+    crds: CrdsSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,10 @@ def perform(job: Job, report: Callable[[str], None]) -> Result:
     OutputError
         The disk did not take it.
     """
+    if job.task.kind == "fetch":
+        from acsrecipe.run.fetch import fetch_task
+
+        return fetch_task(job, report)
     report("staging")
     inputs = tuple(_stage(job, file) for file in job.task.inputs) + _stage_upstream(job)
     references = _stage_references(job)
@@ -96,8 +110,9 @@ def _stage(job: Job, file: PlannedFile) -> dict[str, Any]:
     from acsrecipe.inputs.association import write_filtered
     from acsrecipe.inputs.header import stage_edited
 
-    source = job.base / file.path
-    name = source.name
+    name = file.path.rsplit("/", 1)[-1]
+    source = _locate(job, file, name)
+    expected = source.stem if file.path.startswith(ARCHIVED) else file.sha256
     target = job.folder / name
     rows = job.task.parameters.get("rows")
     edits = job.task.edits.get(name, ())
@@ -112,8 +127,8 @@ def _stage(job: Job, file: PlannedFile) -> dict[str, Any]:
     else:
         found = sha256_file(source)
         target.symlink_to(source.resolve())
-    if file.sha256 and found != file.sha256:
-        msg = f"changed since the plan was made: its sha256 is {found[:12]}..., the plan saw {file.sha256[:12]}..."
+    if expected and found != expected:
+        msg = f"changed since the plan was made: its sha256 is {found[:12]}..., the plan saw {expected[:12]}..."
         raise IntegrityError(
             msg,
             where=file.path,
@@ -122,6 +137,20 @@ def _stage(job: Job, file: PlannedFile) -> dict[str, Any]:
         )
     staged = {"sha256_staged": sha256_file(target)} if edits or (file.role == "ASN" and rows is not None) else {}
     return {"role": file.role, "path": file.path, "sha256": found, **staged}
+
+
+def _locate(job: Job, file: PlannedFile, name: str) -> Path:
+    """Say where a delivered file lies: in its folder, or, under its sha256, among the downloads."""
+    if not file.path.startswith(ARCHIVED):
+        return job.base / file.path
+    found = job.upstream.get(name)
+    if file.sha256 and job.store is not None:
+        found = Store(job.store).path(file.sha256)
+    if found is None or not found.is_file():
+        msg = "is not among the downloads any more"
+        hint = "make the plan again: it will be fetched"
+        raise IntegrityError(msg, where=file.path, hint=hint, code="W004")
+    return found
 
 
 def _staged_name(task: Task, name: str) -> str:
