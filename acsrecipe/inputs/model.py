@@ -165,8 +165,8 @@ class ReferenceChoice:
     keyword : str
         ``DARKFILE``.
     name : str
-        The file's bare name in lower case, ``N/A`` where the type does not apply, or empty where no
-        rule matched (``problem`` then says so).
+        The file's bare name in lower case; ``N/A`` where the type does not apply, or where no rule matched
+        (``problem`` then says so); empty where CRDS refused a value, and the header keeps its card.
     file : FileIdentity or None
         Where it lies in the cache; None where it is not there or ``name`` is ``N/A``.
     mapping : str
