@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from acsrecipe.plan.model import Output, Plan, PlannedFile, PlannedReference, Task
+from acsrecipe.plan.model import Plan, PlannedFile, PlannedReference, Task
 
 FETCH = "fetch"
 REFERENCES = f"{FETCH}/references"
@@ -44,7 +44,6 @@ def _fetch_task(name: str, files: tuple[PlannedFile, ...]) -> Task:
         kind=FETCH,
         exposures=(name.partition("/")[2],),
         inputs=files,
-        outputs=tuple(Output(name=file.path.rsplit("/", 1)[-1], folder="", size=max(0, file.size)) for file in files),
     )
 
 

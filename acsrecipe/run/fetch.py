@@ -21,7 +21,7 @@ def fetch_task(job: Job, report: Callable[[str], None]) -> Result:
         As :func:`acsrecipe.inputs.download.fetch` and :func:`acsrecipe.inputs.references.fetch_references`.
     """
     troubles: list[str] = []
-    inputs, outputs = [], []
+    inputs = []
     for file in job.task.inputs:
         if job.mast is None or job.store is None:
             msg = "there is no archive to fetch it from"
@@ -46,11 +46,9 @@ def fetch_task(job: Job, report: Callable[[str], None]) -> Result:
                 "fetched": kept.fetched,
             }
         )
-        path = str(store.path(kept.sha256))
-        outputs.append({"name": name, "folder": "", "size": kept.size, "sha256": kept.sha256, "path": path})
     references = _fetch_references(job, report, troubles)
     outcome = Outcome(details={"troubles": troubles} if troubles else {})
-    return Result(tuple(inputs), references, tuple(outputs), outcome)
+    return Result(tuple(inputs), references, (), outcome)
 
 
 def _fetch_references(job: Job, report: Callable[[str], None], troubles: list[str]) -> tuple[dict[str, Any], ...]:

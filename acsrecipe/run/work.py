@@ -143,14 +143,14 @@ def _locate(job: Job, file: PlannedFile, name: str) -> Path:
     """Say where a delivered file lies: in its folder, or, under its sha256, among the downloads."""
     if not file.path.startswith(ARCHIVED):
         return job.base / file.path
-    found = job.upstream.get(name)
-    if file.sha256 and job.store is not None:
-        found = Store(job.store).path(file.sha256)
-    if found is None or not found.is_file():
+    store = Store(job.store) if job.store is not None else None
+    kept = store.find(file.source, name) if store is not None and not file.sha256 else None
+    sha256 = file.sha256 or (kept.sha256 if kept is not None and kept.size == file.size else "")
+    if store is None or not sha256 or not store.path(sha256).is_file():
         msg = "is not among the downloads any more"
         hint = "make the plan again: it will be fetched"
         raise IntegrityError(msg, where=file.path, hint=hint, code="W004")
-    return found
+    return store.path(sha256)
 
 
 def _staged_name(task: Task, name: str) -> str:
