@@ -89,7 +89,7 @@ def publish_new(source: Path, target: Path) -> None:
         if not stat.S_ISREG(found.st_mode):
             msg = "is not a plain file, so it can't be published"
             raise OutputError(msg, where=str(source), code="F002")
-        _fsync_file(source)
+        fsync_file(source)
         _point("publish_new.synced")
         try:
             os.link(source, target, follow_symlinks=False)
@@ -124,7 +124,7 @@ def _publish_from_other_disk(source: Path, target: Path) -> None:
     beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
     try:
         copy_file(source, beside)
-        _fsync_file(beside)
+        fsync_file(beside)
         _point("publish_new.copied")
         try:
             os.link(beside, target, follow_symlinks=False)
@@ -302,7 +302,8 @@ def _same_file(one: Path, other: Path) -> bool:
     return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
 
 
-def _fsync_file(path: Path) -> None:
+def fsync_file(path: Path) -> None:
+    """Make a file's content durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

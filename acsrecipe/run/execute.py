@@ -1,7 +1,7 @@
 """Follow a plan: which task when, what is kept from an earlier run, and what the log says of it.
 
 The executor decides nothing about *what* is done; that is the plan's. It decides *when*: a task starts as
-soon as those it follows have finished and a worker is free.
+soon as those it follows have finished and a worker is free. Only it publishes, and only it writes the log.
 """
 
 from __future__ import annotations
@@ -10,91 +10,40 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from acsrecipe.errors import AcsRecipeError, InterruptedRunError, PlanError
+from acsrecipe.errors import AcsRecipeError, EngineError, InterruptedRunError, PlanError
 from acsrecipe.files import write_atomic
-from acsrecipe.inputs.crds_cache import CrdsSettings
-from acsrecipe.inputs.wire import MastSettings
 from acsrecipe.plan.downloads import FETCH
 from acsrecipe.plan.model import Plan, Task, to_json
-from acsrecipe.run.journal import Event, Finished, Journal, fold
-from acsrecipe.run.pool import Done, LocalPool, Report
+from acsrecipe.run.journal import Event, Journal, fold, fold_published
+from acsrecipe.run.options import RunOptions as RunOptions
+from acsrecipe.run.options import RunResult as RunResult
+from acsrecipe.run.pool import WORKER_DIED, Done, LocalPool, Message, Pool, Report
+from acsrecipe.run.reasons import why_again
+from acsrecipe.run.schedule import Schedule, find_makers, find_users
+from acsrecipe.run.space import bytes_needed, explain_full_disk
 from acsrecipe.run.work import Job, Result
 from acsrecipe.run.workdir import RunFolder
 
 Observer = Callable[[Event], None]
-"""Hears of every event of the log, and of ``progress`` events, which are not logged."""
+"""Hears of every event of the log, and of ``progress``, ``note`` and ``task-kept`` events, which are not logged."""
 
+MakePool = Callable[[int, "queue.Queue[Message]"], Pool]
+"""Makes workers: how many, and where their messages go."""
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How to run, as opposed to what: nothing here changes the content of a product.
-
-    Attributes
-    ----------
-    base : Path
-        The recipe's folder; relative paths of the plan start there.
-    output : Path
-        The run's folder.
-    jobs : int
-        Tasks at once.
-    threads : int
-        Processors that one task may use.
-    environment : mapping
-        The workers' whole environment.
-    search_path : str
-        Where external programs are looked for.
-    command_line : sequence of str
-        For the log.
-    versions : mapping
-        Of everything that touches the data, for the log.
-    keep_going : bool
-        Whether tasks that don't depend on a failed one go on.
-    deadline : float or None
-        Seconds that one task may take.
-    store : Path or None
-        The folder of downloads.
-    mast, crds : settings or None
-        How to fetch what is not here; as many files at once as ``mast.connections``.
-    """
-
-    base: Path
-    output: Path
-    jobs: int = 1
-    threads: int = 1
-    environment: Mapping[str, str] = field(default_factory=dict)
-    search_path: str = ""
-    command_line: Sequence[str] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
-    keep_going: bool = True
-    deadline: float | None = None
-    store: Path | None = None
-    mast: MastSettings | None = field(default=None, repr=False)
-    crds: CrdsSettings | None = None
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended: by task id, what finished now, was kept, failed, or could not start."""
-
-    output: Path
-    finished: tuple[str, ...]
-    kept: tuple[str, ...]
-    failed: Mapping[str, BaseException]
-    skipped: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether every task of the plan is done."""
-        return not self.failed and not self.skipped
+OUT_OF_MEMORY = "E005"
+"""Code of an engine that was killed with SIGKILL, which is what the kernel does where memory runs out."""
 
 
 def run_plan(
-    plan: Plan, options: RunOptions, *, observe: Observer | None = None, stop: threading.Event | None = None
+    plan: Plan,
+    options: RunOptions,
+    *,
+    observe: Observer | None = None,
+    stop: threading.Event | None = None,
+    make_pool: MakePool | None = None,
 ) -> RunResult:
     """Do what a plan says.
 
@@ -106,6 +55,8 @@ def run_plan(
         Hears of every event, in the calling thread.
     stop : threading.Event, optional
         Set it to interrupt the run: running tasks are ended, finished ones stay.
+    make_pool : callable, optional
+        Makes workers other than processes of this machine.
 
     Returns
     -------
@@ -129,15 +80,16 @@ def run_plan(
             hint=blocking[0].hint or "look at the findings of `acsrecipe plan`",
             code=blocking[0].code,
         )
-    folder = RunFolder(options.output)
+    folder = RunFolder(options.output, verify=options.verify)
     folder.prepare()
     with folder.alone():
         journal = Journal(folder.journal)
         run = _Run(plan, options, folder, journal, observe or (lambda event: None), stop or threading.Event())
         try:
-            return run.follow()
+            return run.follow(make_pool or run.make_local_pool)
         finally:
             journal.close()
+            folder.memo.save()
 
 
 class _Run:
@@ -158,8 +110,12 @@ class _Run:
         self.journal = journal
         self.observe = observe
         self.stop = stop
+        self.tasks = {task.id: task for task in plan.tasks}
         self.before = fold(journal.events)
-        self.made: dict[str, Path] = {}
+        self.ours = fold_published(journal.events)
+        self.makers = find_makers(plan.tasks)
+        self.users = find_users(plan.tasks, self.makers)
+        self.made: dict[str, dict[str, dict[str, Any]]] = {}
         self.finished: list[str] = []
         self.kept: list[str] = []
         self.failed: dict[str, BaseException] = {}
@@ -167,15 +123,25 @@ class _Run:
         self.warnings: list[str] = []
         self.attempts: dict[str, Path] = {}
         self.started: dict[str, float] = {}
-        self.pools: list[LocalPool] = []
+        self.running: dict[str, Pool] = {}
+        self.again: dict[str, str] = {}
+        self.overdue: set[str] = set()
+        self.pools: list[Pool] = []
+        self.messages: queue.Queue[Message] = queue.Queue()
+        self.limit = 1
 
     def log(self, event: str, **fields: Any) -> None:
         self.observe(self.journal.append(event, **fields))
 
-    def follow(self) -> RunResult:
-        reasons = self._why_again()
+    def make_local_pool(self, size: int, messages: queue.Queue[Message]) -> Pool:
+        log = self.folder.root / "logs" / "workers.log"
+        return LocalPool(size, environment=self.options.environment, log=log, messages=messages)
+
+    def follow(self, make_pool: MakePool) -> RunResult:
+        reasons = why_again(self.plan, self.before, self.makers, self.folder.lacks)
+        self._sweep_dead(reasons)
         waiting = [task for task in self.plan.tasks if task.id in reasons]
-        self.folder.check_space(sum(output.size for task in waiting if task.kind != FETCH for output in task.outputs))
+        self.folder.check_space(bytes_needed(waiting, self.options.jobs))
         self.log(
             "run-started",
             command_line=list(self.options.command_line),
@@ -187,22 +153,18 @@ class _Run:
             tasks=len(self.plan.tasks),
         )
         write_atomic(self.folder.plan, to_json(self.plan).encode())
-        for task in self.plan.tasks:
-            if task.id not in reasons:
-                self._keep(task, self.before.get(task.id))
+        ended = False
         try:
-            self._do(waiting, reasons)
+            self._do(reasons, make_pool)
+            ended = not self.stop.is_set()
         finally:
             for pool in self.pools:
-                pool.stop() if self.stop.is_set() else pool.close()
-        if self.stop.is_set():
-            self._sweep()
+                pool.close() if ended else pool.stop()
+        if not ended:
+            self._sweep_done()
             self.log("run-interrupted", finished=len(self.finished), kept=len(self.kept))
             msg = f"interrupted; {len(self.finished) + len(self.kept)} of {len(self.plan.tasks)} tasks are done"
-            raise InterruptedRunError(
-                msg,
-                hint="run the same command again to go on from there",
-            )
+            raise InterruptedRunError(msg, hint="run the same command again to go on from there")
         self.log(
             "run-finished",
             succeeded=not self.failed and not self.skipped,
@@ -211,7 +173,7 @@ class _Run:
             failed=sorted(self.failed),
             skipped=self.skipped,
         )
-        self._sweep()
+        self._sweep_done()
         return RunResult(
             self.options.output,
             tuple(self.finished),
@@ -221,92 +183,66 @@ class _Run:
             tuple(self.warnings),
         )
 
-    def _why_again(self) -> dict[str, str]:
-        """Say of each task that has to run why; a task that is not in the answer is kept as it is."""
-        reasons: dict[str, str] = {}
-        for task in reversed(self.plan.tasks):
-            before = self.before.get(task.id)
-            if before is None:
-                reasons[task.id] = "new"
-            elif before.fingerprint != task.fingerprint:
-                reasons[task.id] = "its recipe, inputs, references or engine changed"
-            elif lost := [out["name"] for out in before.outputs if out["folder"] and not self.folder.still_holds(out)]:
-                reasons[task.id] = f"{lost[0]} is not as it was left"
-        for task in reversed(self.plan.tasks):
-            # What a task passes on without publishing it is swept; it has to be made again for those that need it.
-            for earlier in task.after:
-                if task.id in reasons and earlier not in reasons and not self._has_all(earlier):
-                    reasons[earlier] = f"{task.id} needs what it makes"
-        for fetch in (task.id for task in self.plan.tasks if task.kind == FETCH):
-            # What nothing will read is not fetched.
-            users = [task.id for task in self.plan.tasks if fetch in task.after and task.id in reasons]
-            reasons.pop(fetch, None)
-            if users:
-                reasons[fetch] = f"{users[0]} needs it" + (f", and {len(users) - 1} more" if len(users) > 1 else "")
-        return reasons
+    def _do(self, reasons: Mapping[str, str], make_pool: MakePool) -> None:
+        # A kept task that follows one that runs is looked at when that has ended: it is kept only if what it
+        # read came out the same. All others are kept now.
+        affected = set(reasons)
+        for one in self.plan.tasks:
+            if one.kind != FETCH and any(name in affected for name in one.after):
+                affected.add(one.id)
+            if one.id not in affected:
+                self._keep(one)
+        schedule = Schedule([task for task in self.plan.tasks if task.id in affected])
+        pool, fetchers = self._make_pools([task for task in self.plan.tasks if task.id in affected], make_pool)
+        while len(schedule) and not self.stop.is_set():
+            for mine, fetching in ((pool, False), (fetchers, True)):
+                while self._is_free(mine) and (task := schedule.next(fetching=fetching)) is not None:
+                    reason = self.again.get(task.id) or reasons.get(task.id) or self._reads_other(task)
+                    if reason:
+                        self._start(mine, task, reason, schedule)
+                    else:
+                        self._keep(task)
+                        schedule.finish(task.id)
+            if len(schedule):
+                self._hear(schedule)
 
-    def _has_all(self, task: str) -> bool:
-        before = self.before.get(task)
-        return before is not None and all(self.folder.still_holds(output) for output in before.outputs)
-
-    def _keep(self, task: Task, before: Finished | None) -> None:
-        self.kept.append(task.id)
-        for output in before.outputs if before else ():
-            self.made[output["name"]] = self.folder.locate(output)
-        self.observe({"event": "task-kept", "task": task.id})
-
-    def _do(self, waiting: Sequence[Task], reasons: Mapping[str, str]) -> None:
-        by_id = {task.id: task for task in waiting}
-        pending = dict(by_id)
-        running: dict[str, LocalPool] = {}
-        pool, fetchers = self._make_pools(waiting)
-        done = set(self.kept)
-        while (pending or running) and not self.stop.is_set():
-            for task in list(pending.values()):
-                if any(earlier in self.failed or earlier in self.skipped for earlier in task.after):
-                    del pending[task.id]
-                    self.skipped.append(task.id)
-                    self.log("task-skipped", task=task.id, because=list(task.after))
-                elif self.failed and not self.options.keep_going:
-                    del pending[task.id]
-                    self.skipped.append(task.id)
-                elif set(task.after) <= done and self._is_free(
-                    mine := fetchers if task.kind == FETCH else pool, running
-                ):
-                    del pending[task.id]
-                    running[task.id] = mine
-                    self._start(mine, task, reasons[task.id])
-            try:
-                message = pool.messages.get(timeout=0.1)
-            except queue.Empty:
-                continue
-            if isinstance(message, Report):
-                self._progress(message)
-                continue
-            running.pop(message.task, None)
-            if not self.stop.is_set():
-                self._end(by_id[message.task], message)
-                if message.task not in self.failed:
-                    done.add(message.task)
-
-    def _make_pools(self, waiting: Sequence[Task]) -> tuple[LocalPool, LocalPool]:
+    def _make_pools(self, waiting: Sequence[Task], make_pool: MakePool) -> tuple[Pool, Pool]:
         """Make workers that compute and, as they wait for the network most of the time, others that fetch."""
-        log = self.folder.root / "logs" / "workers.log"
         downloads = sum(task.kind == FETCH for task in waiting)
         connections = self.options.mast.connections if self.options.mast else 1
-        size = max(1, min(self.options.jobs, len(waiting) - downloads))
-        pool = LocalPool(size, environment=self.options.environment, log=log)
-        size = max(1, min(connections, downloads))
-        fetchers = LocalPool(size, environment=self.options.environment, log=log, messages=pool.messages)
-        self.pools = [pool, fetchers]
+        pool = make_pool(max(1, min(self.options.jobs, len(waiting) - downloads)), self.messages)
+        fetchers = make_pool(max(1, min(connections, downloads)), self.messages) if downloads else pool
+        self.pools = [pool] if fetchers is pool else [pool, fetchers]
+        self.limit = pool.size
         return pool, fetchers
 
-    @staticmethod
-    def _is_free(pool: LocalPool, running: Mapping[str, LocalPool]) -> bool:
-        return sum(busy is pool for busy in running.values()) < pool.size
+    def _is_free(self, pool: Pool) -> bool:
+        most = min(self.limit, pool.size) if pool is self.pools[0] else pool.size
+        return sum(busy is pool for busy in self.running.values()) < most
 
-    def _start(self, pool: LocalPool, task: Task, reason: str) -> None:
-        attempt = self.attempts[task.id] = self.folder.start_attempt(task)
+    def _keep(self, task: Task) -> None:
+        self.kept.append(task.id)
+        before = self.before.get(task.id)
+        self.made[task.id] = {output["name"]: output for output in before.outputs} if before else {}
+        self.observe({"event": "task-kept", "task": task.id})
+
+    def _reads_other(self, task: Task) -> str:
+        """Say which file a task that finished earlier would now read with other content; nothing if none."""
+        before = self.before[task.id]
+        read = {str(file["path"]).rsplit("/", 1)[-1]: file["sha256"] for file in before.event["inputs"]}
+        for name, maker in self.makers[task.id].items():
+            output = self.made.get(maker, {}).get(name)
+            if output is not None and output["sha256"] != read.get(name):
+                return f"{name}, which it reads, was made anew and differs"
+        return ""
+
+    def _start(self, pool: Pool, task: Task, reason: str, schedule: Schedule) -> None:
+        self.started[task.id] = time.monotonic()
+        try:
+            attempt = self.attempts[task.id] = self.folder.start_attempt(task)
+        except AcsRecipeError as error:
+            self._fail(task, error, schedule)
+            return
         self.log(
             "task-started",
             task=task.id,
@@ -316,16 +252,20 @@ class _Run:
             reason=reason,
             fingerprint=task.fingerprint,
         )
-        self.started[task.id] = time.monotonic()
-        engine = task.engine.split(" ")[0] if task.engine else ""
+        self.running[task.id] = pool
+        made = {
+            name: self.folder.locate(self.made[maker][name])
+            for name, maker in self.makers[task.id].items()
+            if name in self.made.get(maker, {})
+        }
         pool.submit(
             task.id,
             Job(
                 task=task,
                 folder=attempt.resolve(),
                 base=self.options.base.resolve(),
-                upstream={name: path.resolve() for name, path in self.made.items()},
-                engine=engine,
+                upstream={name: path.resolve() for name, path in made.items()},
+                engine=task.engine.split(" ")[0] if task.engine else "",
                 search_path=self.options.search_path,
                 threads=self.options.threads,
                 deadline=self.options.deadline,
@@ -335,29 +275,59 @@ class _Run:
             ),
         )
 
-    def _progress(self, report: Report) -> None:
-        if report.text and report.task in self.started:
-            self.observe({"event": "progress", "task": report.task, "text": report.text})
-
-    def _end(self, task: Task, message: Done) -> None:
-        duration = round(time.monotonic() - self.started[task.id], 3)
-        if message.error is not None:
-            self._fail(task, message.error, duration)
-            return
-        result: Result = message.result
-        earlier = {
-            str(output["path"]): str(output["sha256"]) for state in self.before.values() for output in state.outputs
-        }
+    def _hear(self, schedule: Schedule) -> None:
+        """Wait a moment for what workers say, and act on it."""
         try:
-            outputs = self.folder.publish(self.attempts[task.id], result.outputs, earlier)
-        except AcsRecipeError as error:
-            self._fail(task, error, duration)
+            message = self.messages.get(timeout=0.1)
+        except queue.Empty:
+            self._end_overdue()
             return
-        for output in outputs:
-            self.made[output["name"]] = self.folder.locate(output)
+        if isinstance(message, Report):
+            if message.text and message.task in self.running:
+                self.observe({"event": "progress", "task": message.task, "text": message.text})
+        elif self.running.pop(message.task, None) is not None and not self.stop.is_set():
+            self._end(self.tasks[message.task], message, schedule)
+
+    def _end_overdue(self) -> None:
+        """End the workers of tasks that did not keep their deadline themselves."""
+        if self.options.deadline is None:
+            return
+        latest = time.monotonic() - self.options.deadline - self.options.late
+        for name, pool in self.running.items():
+            if self.started[name] < latest and name not in self.overdue:
+                self.overdue.add(name)
+                pool.end(name)
+
+    def _end(self, task: Task, message: Done, schedule: Schedule) -> None:
+        if message.error is not None:
+            error = message.error
+            if task.id in self.overdue:
+                msg = f"did not end within {self.options.deadline:g} s, and its worker was ended"
+                error = EngineError(msg, where=task.id, hint="give it more time with --deadline", code="E006")
+            elif self._may_try_again(task, error):
+                self._try_again(task, error, schedule)
+                return
+            self._fail(task, error, schedule)
+            return
+        attempt, result = self.attempts[task.id], message.result
+        try:
+            outputs = self.folder.describe(attempt, result.outputs)
+            named = [{"path": one["path"], "sha256": one["sha256"]} for one in outputs if one["folder"]]
+            if named:
+                # From here on these files are ours, even if we die before we can say that the task finished.
+                self.log("task-publishing", task=task.id, attempt=attempt.name, outputs=named)
+                for one in named:
+                    self.ours.setdefault(one["path"], set()).add(one["sha256"])
+            outputs = self.folder.publish(attempt, outputs, self.ours)
+        except AcsRecipeError as error:
+            self._fail(task, error, schedule)
+            return
+        self._finish(task, result, outputs)
+        schedule.finish(task.id)
+        self._sweep_after(task)
+
+    def _finish(self, task: Task, result: Result, outputs: list[dict[str, Any]]) -> None:
         outcome = result.outcome
-        self.warnings += [f"{task.id}: {warning}" for warning in outcome.warnings]
-        self.finished.append(task.id)
         self.log(
             "task-finished",
             task=task.id,
@@ -365,7 +335,7 @@ class _Run:
             exposures=list(task.exposures),
             fingerprint=task.fingerprint,
             engine=task.engine,
-            duration=duration,
+            duration=self._duration(task),
             exit_status=outcome.exit_status,
             command=list(outcome.command),
             inputs=list(result.inputs),
@@ -374,8 +344,12 @@ class _Run:
             versions=outcome.versions,
             details=outcome.details,
             warnings=list(outcome.warnings),
+            asked=task.model_dump(mode="json"),
             **self._changes(task),
         )
+        self.made[task.id] = {output["name"]: output for output in outputs}
+        self.warnings += [f"{task.id}: {warning}" for warning in outcome.warnings]
+        self.finished.append(task.id)
 
     def _changes(self, task: Task) -> dict[str, Any]:
         """Gather the plan's header, reference and association changes that this task carried out."""
@@ -383,7 +357,7 @@ class _Run:
             name = task.id.partition("/")[2]
             found = [one for one in self.plan.association_changes if one.association == name]
             return {"association_change": found[0].model_dump(mode="json")} if found else {}
-        if task.kind != "calibrate":
+        if not task.edits:
             return {}
         files = {file.path for file in task.inputs}
         return {
@@ -391,30 +365,82 @@ class _Run:
             "reference_changes": [c.model_dump(mode="json") for c in self.plan.reference_changes if c.file in files],
         }
 
-    def _fail(self, task: Task, error: BaseException, duration: float) -> None:
+    def _may_try_again(self, task: Task, error: BaseException) -> bool:
+        """Only what fewer tasks at once can heal is tried again, and only once."""
+        return getattr(error, "code", None) in (WORKER_DIED, OUT_OF_MEMORY) and task.id not in self.again
+
+    def _try_again(self, task: Task, error: BaseException, schedule: Schedule) -> None:
+        self.limit = max(1, self.limit - 1)
+        self.log("task-retried", task=task.id, duration=self._duration(task), error=str(error), at_once=self.limit)
+        self.folder.sweep(self.attempts.pop(task.id))
+        self.again[task.id] = f"its worker or engine was killed; tried once more, {self.limit} at once"
+        schedule.put_back(task.id)
+
+    def _fail(self, task: Task, error: BaseException, schedule: Schedule) -> None:
+        attempt = self.attempts.get(task.id)
+        logs = self.folder.keep_logs(attempt, task) if attempt is not None else []
+        error = explain_full_disk(error, task, self.folder)
+        if logs and isinstance(error, AcsRecipeError):
+            said = f"what its programs said is in {', '.join(str(self.folder.root / log) for log in logs)}"
+            error.hint = f"{error.hint}; {said}" if error.hint else said
+        if attempt is not None:
+            self.folder.sweep(self.attempts.pop(task.id))
         self.failed[task.id] = error
         self.log(
             "task-failed",
             task=task.id,
             kind=task.kind,
             exposures=list(task.exposures),
-            duration=duration,
+            duration=self._duration(task),
             error=str(error),
             code=getattr(error, "code", None),
             exit_code=getattr(error, "exit_code", 1),
+            logs=logs,
         )
+        self._skip(schedule.give_up(task.id), [task.id])
+        if not self.options.keep_going:
+            self._skip(schedule.give_up_all(), [task.id])
 
-    def _sweep(self) -> None:
-        """Remove attempts, but for those that hold what an undone task needs when the run goes on."""
+    def _skip(self, tasks: Sequence[Task], because: Sequence[str]) -> None:
+        for task in tasks:
+            self.skipped.append(task.id)
+            self.log("task-skipped", task=task.id, because=list(because))
+
+    def _duration(self, task: Task) -> float:
+        return round(time.monotonic() - self.started[task.id], 3)
+
+    def _sweep_dead(self, reasons: Mapping[str, str]) -> None:
+        """Remove what dead runs left, but for files that a task of this run is going to read."""
+        needed = set()
+        for reader, files in self.makers.items():
+            for name, maker in files.items():
+                if reader in reasons and maker not in reasons and maker in self.before:
+                    needed |= {
+                        self.folder.locate(one).parent for one in self.before[maker].outputs if one["name"] == name
+                    }
+        for attempt in self.folder.sweep_all(needed):
+            text = f"something of an earlier run still works in {attempt}; what it makes there is not used"
+            self.warnings.append(text)
+            self.observe({"event": "note", "text": text})
+
+    def _is_needed(self, maker: str) -> bool:
+        """Whether a task that is not done reads what `maker` did not publish."""
         done = {*self.finished, *self.kept}
+        return any(reader not in done for reader in self.users.get(maker, ()))
+
+    def _sweep_after(self, task: Task) -> None:
+        """Remove the attempts that nobody needs any more now that a task has finished."""
+        for name in {task.id, *self.makers[task.id].values()}:
+            if name in self.attempts and not self._is_needed(name):
+                self.folder.sweep(self.attempts.pop(name))
+
+    def _sweep_done(self) -> None:
+        """Remove attempts, but for those that hold what an undone task needs when the run goes on."""
         needed = {
-            self.made[name].parent
-            for task in self.plan.tasks
-            if task.id not in done
-            for name in task.parameters.get("files", ())
-            if name in self.made
+            self.folder.locate(output).parent
+            for name in (*self.finished, *self.kept)
+            if self._is_needed(name)
+            for output in self.made[name].values()
+            if not output["folder"]
         }
-        for parent in list(self.folder.work.iterdir()):
-            for attempt in list(parent.iterdir()):
-                if attempt not in needed:
-                    self.folder.sweep(attempt)
+        self.folder.sweep_all(needed)

@@ -1,8 +1,9 @@
 """The append-only event log of a run: ``provenance.jsonl``.
 
-One JSON object a line. Each line carries the hash of the line before it and its own, so that an edited,
-removed or reordered line is found. A line is one ``write`` on a file opened for appending, then synced:
-after a crash at most the last line is torn, and a torn last line is dropped on reading.
+One JSON object a line. Each line carries the hash of the line before it, and ends with the hash of its own
+bytes, so that an edited, removed or reordered line is found without writing it anew. A line is one ``write``
+on a file opened for appending, then synced: after a crash at most the last line is torn, and a torn last
+line is dropped on reading.
 """
 
 from __future__ import annotations
@@ -10,25 +11,46 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from acsrecipe import files
 from acsrecipe.errors import IntegrityError, OutputError, Where
-from acsrecipe.files import fsync_dir
 
 GENESIS = "0" * 64
 Event = dict[str, Any]
+
+_SEAL = b',"hash":"'
+_SEAL_LENGTH = len(_SEAL) + 64 + len(b'"}')
 
 
 def _canonical(event: Event) -> bytes:
     return json.dumps(event, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _hash(event: Event) -> str:
-    return hashlib.sha256(_canonical({key: value for key, value in event.items() if key != "hash"})).hexdigest()
+def seal(event: Event) -> tuple[bytes, str]:
+    """Write an event as a line, without its line feed, that ends with the sha256 of what stands before.
+
+    Returns
+    -------
+    tuple of bytes, str
+        The line, and the hash in it.
+    """
+    body = _canonical(event)
+    digest = hashlib.sha256(body).hexdigest()
+    return body[:-1] + _SEAL + digest.encode() + b'"}', digest
+
+
+def _is_sealed(line: bytes) -> bool:
+    body, tail = line[:-_SEAL_LENGTH], line[-_SEAL_LENGTH:]
+    return (
+        tail.startswith(_SEAL)
+        and tail.endswith(b'"}')
+        and hashlib.sha256(body + b"}").hexdigest().encode() == tail[len(_SEAL) : -2]
+    )
 
 
 def _now() -> str:
@@ -43,26 +65,31 @@ class Journal:
     path : Path
         ``provenance.jsonl``.
     clock : callable, optional
-        Gives the time stamp of an event, UTC, ISO 8601.
+        Gives the time stamp of an event, UTC, ISO 8601. Order is that of ``seq``, never that of the clock.
 
     Raises
     ------
     IntegrityError
         Where the log that is there was damaged.
+    OutputError
+        Where it can't be written.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], str] = _now) -> None:
         self.path = path
         self.events: list[Event] = []
         self._clock = clock
-        whole = 0
-        if path.exists():
-            self.events, whole = _replay(path)
-            if path.stat().st_size != whole:
-                os.truncate(path, whole)
+        self._broken = False
+        with files.writing(path):
+            if path.exists():
+                replayed = list(_replay(path))
+                self.events += [event for event, _ in replayed]
+                whole = replayed[-1][1] if replayed else 0
+                if path.stat().st_size != whole:
+                    os.truncate(path, whole)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self._previous = self.events[-1]["hash"] if self.events else GENESIS
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        fsync_dir(path.parent)
+        files.fsync_dir(path.parent)
 
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event, synced to the disk before this returns; give it back as written.
@@ -70,7 +97,7 @@ class Journal:
         Raises
         ------
         OutputError
-            Where the disk did not take it.
+            Where the disk did not take it; the log is then as it was.
         """
         entry: Event = {
             **fields,
@@ -79,26 +106,43 @@ class Journal:
             "event": event,
             "previous": self._previous,
         }
-        entry["hash"] = _hash(entry)
-        line = _canonical(entry) + b"\n"
-        start = os.fstat(self._descriptor).st_size
+        line, entry["hash"] = seal(entry)
+        line += b"\n"
         try:
-            written = os.write(self._descriptor, line)
-            if written != len(line):
-                msg = f"only {written} of {len(line)} bytes of an event could be written"
-                raise OSError(msg)
-            os.fsync(self._descriptor)
+            self._write(line)
         except OSError as error:
-            os.ftruncate(self._descriptor, start)
-            msg = f"the log could not be written: {error.strerror or error}"
+            msg = f"the log could not take an event of {len(line)} bytes: {error.strerror or error}"
             raise OutputError(
                 msg,
                 where=str(self.path),
                 hint="free space and run the same command again: what was finished is kept",
+                code="J002",
             ) from error
         self.events.append(entry)
         self._previous = entry["hash"]
         return entry
+
+    def _write(self, line: bytes) -> None:
+        if self._broken:
+            msg = "an earlier event could not be written"
+            raise OSError(msg)
+        start = os.fstat(self._descriptor).st_size
+        try:
+            files._point("journal.before")
+            written = os.write(self._descriptor, line)
+            files._point("journal.written")
+            if written != len(line):
+                msg = f"only {written} of {len(line)} bytes could be written"
+                raise OSError(msg)
+            os.fsync(self._descriptor)
+        except OSError:
+            # Until the line is gone again nothing may follow it.
+            self._broken = True
+            os.ftruncate(self._descriptor, start)
+            os.fsync(self._descriptor)
+            self._broken = False
+            raise
+        files._point("journal.synced")
 
     def close(self) -> None:
         """Close the file; nothing is pending."""
@@ -113,38 +157,42 @@ def read_journal(path: Path) -> list[Event]:
     IntegrityError
         Naming the line and the byte where it is not as it was written; a torn last line is no error.
     """
-    return _replay(path)[0]
+    return [event for event, _ in _replay(path)]
 
 
-def _replay(path: Path) -> tuple[list[Event], int]:
-    data = path.read_bytes()
-    events: list[Event] = []
+def _replay(path: Path) -> Iterator[tuple[Event, int]]:
+    """Give each event with the byte at which the next one starts."""
     offset, previous = 0, GENESIS
-    lines = data.split(b"\n")
-    # What follows the last line feed is a line that a crash cut short, or nothing.
-    for number, line in enumerate(lines[:-1], 1):
-        problem = ""
-        event: Event = {}
-        try:
-            event = json.loads(line)
-        except ValueError:
-            problem = "is not JSON"
-        if not problem and (not isinstance(event, dict) or event.get("hash") != _hash(event) or _canonical(event) != line):
-            problem = "was changed: its hash does not fit"
-        if not problem and (event.get("previous") != previous or event.get("seq") != len(events)):
-            problem = "does not follow the line before it: one was removed, added or moved"
-        if problem:
-            msg = f"line {number} (byte {offset}) {problem}"
-            raise IntegrityError(
-                msg,
-                where=Where(str(path), number),
-                hint="the log of this run can't be trusted; keep it for inspection and run into a new folder",
-                code="J001",
-            )
-        events.append(event)
-        previous = event["hash"]
-        offset += len(line) + 1
-    return events, offset
+    with path.open("rb") as file:
+        for number, line in enumerate(file):
+            # What has no line feed is a line that a crash cut short.
+            if not line.endswith(b"\n"):
+                return
+            event, problem = _read_line(line[:-1], number, previous)
+            if problem:
+                msg = f"line {number + 1} (byte {offset}) {problem}"
+                raise IntegrityError(
+                    msg,
+                    where=Where(str(path), number + 1),
+                    hint="the log of this run can't be trusted; keep it for inspection and run into a new folder",
+                    code="J001",
+                )
+            offset += len(line)
+            previous = event["hash"]
+            yield event, offset
+
+
+def _read_line(line: bytes, number: int, previous: str) -> tuple[Event, str]:
+    """Read one line, or say what is wrong with it."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}, "is not JSON"
+    if not isinstance(event, dict) or not _is_sealed(line):
+        return {}, "was changed: its hash does not fit"
+    if event.get("previous") != previous or event.get("seq") != number:
+        return {}, "does not follow the line before it: one was removed, added or moved"
+    return event, ""
 
 
 @dataclass(frozen=True)
@@ -163,3 +211,16 @@ def fold(events: Iterable[Event]) -> dict[str, Finished]:
         if event["event"] == "task-finished":
             state[event["task"]] = Finished(event["fingerprint"], tuple(event["outputs"]), event)
     return state
+
+
+def fold_published(events: Iterable[Event]) -> dict[str, set[str]]:
+    """Gather what the runs of this log ever gave, or were about to give, each published name: path to sha256s.
+
+    So a file that a killed run published before it could say that it had finished is known to be no user's.
+    """
+    ours: dict[str, set[str]] = {}
+    for event in events:
+        if event["event"] in ("task-publishing", "task-finished"):
+            for output in event["outputs"]:
+                ours.setdefault(output["path"], set()).add(output["sha256"])
+    return ours

@@ -7,7 +7,6 @@ and a worker that hangs or dies takes nothing with it but its task.
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import queue
 import signal
@@ -15,14 +14,26 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from acsrecipe.errors import AcsRecipeError, EngineError
 
 HEADER = struct.Struct("<Q")
+
+PATIENCE = 3.0
+"""Seconds that a worker gets to end by itself before it is killed."""
+
+WORKER_DIED = "E090"
+"""Code of the error of a task whose worker process ended under it."""
+
+START = "import sys; sys.path.append(sys.argv[1]); from acsrecipe.run.worker import main; sys.exit(main())"
+"""What a worker's Python does; it runs isolated (``-I``), so neither variables nor the folder where the user
+stands can slip a module in, and our own package's folder comes last."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,26 @@ def receive(stream: IO[bytes]) -> Any:
     return pickle.loads(body)  # noqa: S301  both ends are ours
 
 
+class Pool(Protocol):
+    """Where tasks are done: some workers, and a queue that the executor gave it for their messages."""
+
+    @property
+    def size(self) -> int:
+        """How many tasks run at once."""
+
+    def submit(self, task: str, job: Any) -> None:
+        """Queue a job; its :class:`Report` and :class:`Done` messages come in the queue. Never raises."""
+
+    def end(self, task: str) -> None:
+        """End the worker of one running task; its :class:`Done` comes, with an error."""
+
+    def stop(self) -> None:
+        """End every worker at once, with whatever it runs."""
+
+    def close(self) -> None:
+        """Let idle workers end."""
+
+
 class LocalPool:
     """A fixed number of worker processes on this machine, started when first needed.
 
@@ -93,6 +124,7 @@ class LocalPool:
         self._log = log
         self._jobs: queue.Queue[tuple[str, Any] | None] = queue.Queue()
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
+        self._doing: dict[str, int] = {}
         self._threads: list[threading.Thread] = []
         self._stopped = False
 
@@ -104,11 +136,17 @@ class LocalPool:
             self._threads.append(thread)
             thread.start()
 
+    def end(self, task: str) -> None:
+        """End the worker of one running task at once; its :class:`Done` comes, with an error."""
+        worker = self._workers.get(self._doing.get(task, -1))
+        if worker is not None:
+            with suppress(ProcessLookupError):
+                worker.kill()
+
     def stop(self) -> None:
         """End every worker at once, with whatever it runs."""
         self._stopped = True
-        for worker in list(self._workers.values()):
-            _end(worker)
+        _end(list(self._workers.values()))
 
     def close(self) -> None:
         """Let the workers end after what they do."""
@@ -116,24 +154,30 @@ class LocalPool:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join(timeout=10)
-        for worker in list(self._workers.values()):
-            _end(worker)
+        _end(list(self._workers.values()))
 
     def _serve(self, number: int) -> None:
         while (item := self._jobs.get()) is not None and not self._stopped:
             task, job = item
-            worker = self._workers.get(number)
-            if worker is None or worker.poll() is not None:
-                worker = self._workers[number] = self._start()
-            self.messages.put(self._converse(worker, task, job))
+            self._doing[task] = number
+            try:
+                worker = self._workers.get(number)
+                if worker is None or worker.poll() is not None:
+                    worker = self._workers[number] = self._start()
+                done = self._converse(worker, task, job)
+            except Exception as error:  # Whatever it is, the executor must hear of it, or it waits for ever.
+                msg = f"no worker process could be started or told what to do: {type(error).__name__}: {error}"
+                done = Done(task, error=EngineError(msg, where=task, code="E091"))
+            self._doing.pop(task, None)
+            self.messages.put(done)
         worker = self._workers.pop(number, None)
         if worker is not None:
-            _end(worker)
+            _end([worker])
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "acsrecipe.run.worker"],
+            return subprocess.Popen(  # noqa: S603  a list, no shell
+                [sys.executable, "-I", "-c", START, str(Path(__file__).resolve().parents[2])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -155,7 +199,7 @@ class LocalPool:
             return Done(task, error=self._died(worker, task))
 
     def _died(self, worker: subprocess.Popen[bytes], task: str) -> AcsRecipeError:
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with suppress(subprocess.TimeoutExpired):
             worker.wait(timeout=5)
         status = worker.returncode
         how = f"signal {signal.Signals(-status).name}" if status is not None and status < 0 else f"exit status {status}"
@@ -163,19 +207,22 @@ class LocalPool:
             f"the worker process ended with {how} while it did this task",
             where=task,
             hint=f"SIGKILL often means that memory ran out: try fewer jobs with -j; its log is {self._log}",
-            code="E090",
+            code=WORKER_DIED,
         )
 
 
-def _end(worker: subprocess.Popen[bytes]) -> None:
-    """End a worker; its engine dies with it (it asked the kernel for that)."""
-    with contextlib.suppress(OSError):
-        if worker.stdin is not None:
-            worker.stdin.close()
-    with contextlib.suppress(ProcessLookupError):
-        worker.terminate()
-    try:
-        worker.wait(timeout=3)
-    except subprocess.TimeoutExpired:
-        worker.kill()
-        worker.wait()
+def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End workers, all at the same time; their engines die with them (they asked the kernel for that)."""
+    for worker in workers:
+        with suppress(OSError):
+            if worker.stdin is not None:
+                worker.stdin.close()
+        with suppress(ProcessLookupError):
+            worker.terminate()
+    until = time.monotonic() + PATIENCE
+    for worker in workers:
+        try:
+            worker.wait(timeout=max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()

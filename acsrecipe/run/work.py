@@ -14,6 +14,7 @@ from acsrecipe.inputs.crds_cache import CrdsSettings
 from acsrecipe.inputs.store import Store
 from acsrecipe.inputs.wire import MastSettings
 from acsrecipe.plan.model import ARCHIVED, Outcome, PlannedFile, Task
+from acsrecipe.run.hashes import take_mark
 
 REFERENCES = "ref"
 """Sub-folder of an attempt that holds its references; calacs gets it as a relative ``jref=ref/``."""
@@ -229,4 +230,5 @@ def _collect(job: Job) -> tuple[dict[str, Any], ...]:
 
 
 def _describe(path: Path, folder: str) -> dict[str, Any]:
-    return {"name": path.name, "folder": folder, "size": path.stat().st_size, "sha256": sha256_file(path)}
+    mark = take_mark(path)
+    return {"name": path.name, "folder": folder, "size": path.stat().st_size, "sha256": sha256_file(path), "mark": mark}

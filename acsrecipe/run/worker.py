@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 
 from acsrecipe.errors import AcsRecipeError, EngineError
+from acsrecipe.process import die_with_parent
 from acsrecipe.run.pool import Done, Report, receive, send
 
 
 def main() -> int:
     """Serve until the parent closes the pipe."""
-    _die_with_parent()
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # So that what a task started is ended on the way out, with its whole process group.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     # What libraries print must not reach the pipe: standard output becomes standard error.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     jobs = sys.stdin.buffer
     from acsrecipe.run.work import perform
+    from acsrecipe.run.workdir import in_use
 
     while True:
         try:
@@ -31,7 +34,8 @@ def main() -> int:
             send(answers, Report(task, text))
 
         try:
-            done = Done(task, result=perform(job, report))
+            with in_use(job.folder):
+                done = Done(task, result=perform(job, report))
         except AcsRecipeError as error:
             done = Done(task, error=error)
         except Exception as error:
@@ -41,13 +45,6 @@ def main() -> int:
             kind = type(error).__name__
             done = Done(task, error=EngineError(f"unexpected {kind}: {error}", where=task, code="E099"))
         send(answers, done)
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent goes, so that nothing works on for nobody."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(signal.SIGKILL), 0, 0, 0)
 
 
 if __name__ == "__main__":
