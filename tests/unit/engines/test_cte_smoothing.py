@@ -85,3 +85,18 @@ def test_without_read_noise_nothing_is_smoothed() -> None:
         answer = smooth_frame(observed, 0.09, workers)
     np.testing.assert_array_equal(answer, observed)
     assert answer is not observed
+
+
+@pytest.mark.parametrize("small", [1e-3, 1e-6, 1e-12, 1e-30])
+def test_sums_that_round_are_taken_in_order(small: float) -> None:
+    """Tiny values beside large ones: the sum over 3 x 3 pixels is no longer exact, and its order counts."""
+    rng = np.random.default_rng(4)
+    observed = rng.normal(0, 60000, (9, 40))
+    tiny = rng.random(observed.shape) < 0.5
+    observed[tiny] *= small / 60000
+    observed = observed.astype(np.float32)
+    old = (observed + rng.normal(0, 2, observed.shape)).astype(np.float32)
+    old[tiny] = (observed * np.float32(1.3))[tiny]
+    new = np.empty_like(old)
+    smooth_columns(observed, old, new, 0, 9, 4.85)
+    np.testing.assert_array_equal(new, one_step(observed, old, 4.85))

@@ -15,6 +15,7 @@ from acsrecipe.engines.embedded.compiled import Doubles, Image
 from acsrecipe.engines.embedded.cte.inversion import invert_columns, profiles
 from acsrecipe.engines.embedded.cte.smoothing import ENOUGH, LEAST_NOISE, MOST_STEPS, smooth_columns
 from acsrecipe.engines.embedded.cte.table import CteTable, TrapSet
+from acsrecipe.engines.embedded.cte.transfer import apply_correction, fetch_lines
 from acsrecipe.engines.embedded.cte.workers import Cancelled, Report, Workers
 from acsrecipe.errors import EngineError
 
@@ -216,7 +217,8 @@ def correct_amp(
     noise : float
         Read noise, electrons.
     """
-    observed = np.ascontiguousarray(sci)
+    observed = np.empty(sci.shape, np.float32)
+    workers.spread(len(sci), lambda first, last: fetch_lines(sci, observed, first, last))
     smooth = smooth_frame(observed, noise, workers)
     corrected = np.empty_like(smooth)
     release, cumulated, peak, size = profiles(traps)
@@ -245,10 +247,7 @@ def correct_amp(
         return runs
 
     runs = workers.spread(len(smooth), invert, counts=True)
-    delta = corrected - smooth
-    sci += delta
-    wide = 0.1 * np.abs(delta.astype(np.float64))
-    err[...] = np.sqrt((err * err).astype(np.float64) + wide * wide)
+    workers.spread(len(sci), lambda first, last: apply_correction(smooth, corrected, sci, err, first, last))
     return sum(runs)
 
 
