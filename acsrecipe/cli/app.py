@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from acsrecipe import __version__
-from acsrecipe.cli import check, demo, log, plan, run_command, schema
+from acsrecipe.cli import check, demo, diff, doctor, fetch, log, plan, run_command, schema
 from acsrecipe.cli.terminal import say, show_error
 from acsrecipe.errors import AcsRecipeError
 
@@ -40,8 +40,11 @@ def _options(
 app.command("check")(check.check)
 app.command("plan")(plan.plan)
 app.command("run")(run_command.run)
+app.command("diff")(diff.diff)
+app.command("fetch")(fetch.fetch)
 app.command("log")(log.log)
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 app.command("schema")(schema.schema)
 
 

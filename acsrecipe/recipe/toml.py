@@ -95,15 +95,15 @@ def load_recipe(path: Path) -> LoadedRecipe:
     return _parse(content, str(path), path)
 
 
-def parse_recipe(text: str | bytes, file: str) -> LoadedRecipe:
-    """Read a recipe from memory; ``file`` is the name shown in problems.
+def parse_recipe(text: str | bytes, file: str, path: Path | None = None) -> LoadedRecipe:
+    """Read a recipe from memory; ``file`` is the name shown in problems, ``path`` the file it stands for, if any.
 
     Raises
     ------
     RecipeError
         With every problem found.
     """
-    return _parse(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, file, None)
+    return _parse(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, file, path)
 
 
 def resolve_path(loaded: LoadedRecipe, text: str, *keys: str | int) -> Path:

@@ -1,0 +1,113 @@
+"""Whether another reference file would make a difference to an exposure: same bytes, or the same rows of a table.
+
+The idea of comparing only the rows that an exposure selects is that of ``crds bestrefs --optimize-tables``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from acsrecipe.files import sha256_file
+from acsrecipe.inputs.model import Value
+
+ANY = {"ANY", "N/A", "", "-1", "-1.0", "-999", "-999.0"}
+"""What a cell of a reference table says where it is for every value."""
+
+SELECTORS = (
+    "CCDAMP",
+    "CCDGAIN",
+    "DETECTOR",
+    "FILTER1",
+    "FILTER2",
+    "OBSTYPE",
+    "BINX",
+    "BINY",
+    "OBSMODE",
+)
+"""Columns by which calacs picks rows, where a table has them; it takes a row for each CCDCHIP, so all chips count."""
+
+
+def describe_effect(keyword: str, old: Path, new: Path, headers: tuple[Mapping[str, Value], ...]) -> str:
+    """Say whether one reference in place of another matters to some exposures.
+
+    Parameters
+    ----------
+    keyword : str
+        ``CCDTAB``: keywords ending in TAB name tables.
+    old, new : Path
+        Both files.
+    headers : tuple of mapping
+        Of the exposures, merged as CRDS does.
+
+    Returns
+    -------
+    str
+        ``the bytes are the same``, ``the rows for these exposures are the same`` ..., or empty where that is not known.
+    """
+    try:
+        if old.stat().st_size == new.stat().st_size and sha256_file(old) == sha256_file(new):
+            return "no effect: the bytes are the same"
+        if keyword.endswith("TAB"):
+            return _describe_rows(old, new, headers)
+        return _describe_images(old, new)
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+
+
+def _describe_rows(old: Path, new: Path, headers: tuple[Mapping[str, Value], ...]) -> str:
+    from astropy.io import fits
+
+    with fits.open(old) as one, fits.open(new) as other:
+        if [hdu.name for hdu in one[1:]] != [hdu.name for hdu in other[1:]]:
+            return "the tables have other extensions"
+        for a, b in zip(one[1:], other[1:], strict=True):
+            if a.data is None and b.data is None:
+                continue
+            if a.data is None or b.data is None or a.data.dtype != b.data.dtype:
+                return f"{a.name} has other columns"
+            for header in headers:
+                first, second = (_select(hdu.data, header) for hdu in (a, b))
+                if first != second:
+                    return f"rows of {a.name} for these exposures differ"
+    return "no effect: the rows for these exposures are the same"
+
+
+def _select(table: Any, header: Mapping[str, Value]) -> list[bytes]:
+    import numpy as np
+
+    plain = np.asarray(table)
+    chosen = []
+    names = [name for name in SELECTORS if name in (table.dtype.names or ())]
+    for row, raw in zip(table, plain, strict=True):
+        if all(_fits(row[name], header.get(name)) for name in names):
+            # The texts about a row (PEDIGREE, DESCRIP, COMMENT) change no pixel, except DUMMY, which skips the step.
+            cells = [
+                raw[name].tobytes() for name in table.dtype.names if name not in ("DESCRIP", "COMMENT", "PEDIGREE")
+            ]
+            dummy = "PEDIGREE" in table.dtype.names and str(row["PEDIGREE"]).strip().upper().startswith("DUMMY")
+            chosen.append(b"\0".join(cells) + (b"DUMMY" if dummy else b""))
+    return chosen
+
+
+def _fits(cell: Any, value: Value) -> bool:
+    text = str(cell).strip().upper()
+    if value is None or text in ANY:
+        return True
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return float(text) == float(value)
+        except ValueError:
+            return True
+    return text == str(value).strip().upper()
+
+
+def _describe_images(old: Path, new: Path) -> str:
+    from acsrecipe.inputs.pixels import compare_pixels
+
+    changes = compare_pixels(old, new)
+    if not changes:
+        return "no effect: the pixels are the same"
+    parts = [f"{one.hdu} {one.note or f'{one.differing} of {one.pixels} pixels'}" for one in changes]
+    return "differs in " + ", ".join(parts[:4]) + (" ..." if len(parts) > 4 else "")
