@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from acsrecipe.cli.run_command import follow
+from acsrecipe.cli.surroundings import read_environment
 from acsrecipe.cli.terminal import say, stdout
 from acsrecipe.environment import Environment
 from acsrecipe.errors import UsageError
@@ -22,6 +23,9 @@ def demo(
     engine: Annotated[str | None, typer.Option(help="calacs, embedded or auto.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Tasks at once.", show_default=False)] = None,
     list_modes: Annotated[bool, typer.Option("--list-modes", help="List the modes and exit.")] = False,
+    served: Annotated[
+        bool, typer.Option("--served", help="Fetch the data from stand-ins for MAST and CRDS on this machine.")
+    ] = False,
     only_make: Annotated[bool, typer.Option("--only-make", help="Make the data and the recipe; run nothing.")] = False,
 ) -> None:
     """Make a synthetic ACS/WFC association with its references, then plan, run, and compare with the truth.
@@ -46,20 +50,38 @@ def demo(
     if only_make:
         stdout().print(f"recipe: {dataset.recipe}", markup=False, soft_wrap=True)
         return
+    environment = read_environment()
+    if not served:
+        _walk(dataset.recipe, folder, dataset.truth, environment, engine, jobs)
+        return
+    from acsrecipe.demo.served import serve
+
+    with serve(dataset) as site:
+        say(f"\nstand-ins for MAST and CRDS answer at {site.mast.url} and {site.crds.url}")
+        environment = replace(
+            environment, mast_server=site.mast.url, crds_server=site.crds.url, downloads=str(site.downloads)
+        )
+        _walk(site.recipe, folder, dataset.truth, environment, engine, jobs)
+        say(f"MAST was asked {len(site.mast.requests)} times, and sent {site.mast.bytes_sent / 1e6:.1f} MB.")
+
+
+def _walk(
+    recipe: Path, folder: Path, truth: Path, environment: Environment, engine: str | None, jobs: int | None
+) -> None:
+    """Plan, run, and compare with the truth."""
     from acsrecipe.api import build_plan, load_recipe
     from acsrecipe.plan.render import print_plan
 
-    environment = Environment.of(os.environ)
-    loaded = load_recipe(dataset.recipe)
+    loaded = load_recipe(recipe)
     dry_run = build_plan(loaded, environment=environment, engine=engine)
-    say(f"\n$ acsrecipe plan {dataset.recipe}\n", style="bold")
+    say(f"\n$ acsrecipe plan {recipe}\n", style="bold")
     print_plan(dry_run, stdout())
     run_folder = folder / "run"
-    say(f"\n$ acsrecipe run {dataset.recipe} --output {run_folder}\n", style="bold")
+    say(f"\n$ acsrecipe run {recipe} --output {run_folder}\n", style="bold")
     code = follow(dry_run, loaded, run_folder, environment, jobs=jobs)
     if code:
         raise typer.Exit(code)
-    if not _agrees(run_folder / "products", dataset.truth):
+    if not _agrees(run_folder / "products", truth):
         raise typer.Exit(1)
     say(f"\nLook around: {run_folder}/products, {run_folder}/plots; `acsrecipe log {run_folder}` tells what was done.")
 

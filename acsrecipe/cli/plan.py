@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from acsrecipe.cli.surroundings import read_environment
 from acsrecipe.cli.terminal import say, show_error, stdout, write
-from acsrecipe.environment import Environment
 from acsrecipe.errors import AcsRecipeError
 
 
@@ -25,6 +24,9 @@ def plan(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit 10 where anything would change, 0 where nothing would.")
     ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask no server: use what was downloaded before, and the CRDS cache.")
+    ] = False,
 ) -> None:
     """Show exactly what a run would change: associations, header cards, references; and why. Writes nothing.
 
@@ -34,7 +36,7 @@ def plan(
     from acsrecipe.plan.model import to_json
 
     try:
-        made = build_plan(load_recipe(recipe), environment=Environment.of(os.environ), engine=engine)
+        made = build_plan(load_recipe(recipe), environment=read_environment(offline=offline), engine=engine)
     except AcsRecipeError as error:
         show_error(error, as_json=as_json)
         raise typer.Exit(error.exit_code) from None

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from acsrecipe.cli.surroundings import read_environment
 from acsrecipe.cli.terminal import say, show_error, stdout
 from acsrecipe.environment import Environment
 from acsrecipe.errors import AcsRecipeError
@@ -38,6 +39,9 @@ def run(
         str | None, typer.Option(help="calacs, embedded or auto, instead of the recipe's choice.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors, and where the products are.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask no server: use what was downloaded before, and the CRDS cache.")
+    ] = False,
 ) -> None:
     """Do what `plan` shows, with progress and a log. Run it again: only what is missing or stale is done.
 
@@ -45,7 +49,7 @@ def run(
     """
     from acsrecipe.api import build_plan, load_recipe
 
-    environment = Environment.of(os.environ)
+    environment = read_environment(offline=offline)
     loaded = load_recipe(recipe)
     made = build_plan(loaded, environment=environment, engine=engine)
     folder = output or Path("runs") / loaded.recipe.name

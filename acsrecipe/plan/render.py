@@ -14,6 +14,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from acsrecipe.plan.downloads import count_downloads
 from acsrecipe.plan.model import (
     AssociationChange,
     Finding,
@@ -254,6 +255,9 @@ def _summary(plan: Plan, exposures: int) -> Text:
         f"{_count(len(plan.products), 'file')} (about {show_bytes(size)}). ",
         style="not bold",
     )
+    count, needed = count_downloads(plan)
+    if count:
+        text.append(f"{_count(count, 'file')} of {show_bytes(needed)} will be downloaded. ", style="not bold")
     errors = sum(one.severity == "error" for one in plan.findings)
     if errors:
         text.append(f"It can't be run here: {_count(errors, 'error')} above.", style="bold red")
