@@ -49,25 +49,32 @@ def join_flags(dq: Flags, other: Plane) -> None:
             dq[j, i] |= as_number(other[j, i])
 
 
-def subtract(sci: Image, err: Image, dq: Flags, other: Triplet, factor: float = 1.0) -> None:
+@compiled
+def subtract(
+    sci: Image, err: Image, dq: Flags, other_sci: Plane, other_err: Plane, other_dq: Plane, factor: np.float32
+) -> None:
     """Subtract a triplet times a number from another, in place.
 
     Parameters
     ----------
     sci, err, dq : (ny, nx)
         Changed: ``sci - k * other``, ``sqrt(err**2 + (k * other)**2)``, ``dq | other``.
-    other : SCI, ERR, DQ of the same shape
-    factor : float
-        Rounded to single precision.
+    other_sci, other_err, other_dq : (ny, nx)
+        Native or stored.
+    factor : float32
     """
-    scale = np.float32(factor)
-    subtract_values(sci, other[0], scale)
-    add_errors(err, other[1], scale)
-    join_flags(dq, other[2])
+    subtract_values(sci, other_sci, factor)
+    add_errors(err, other_err, factor)
+    join_flags(dq, other_dq)
 
 
 @compiled
-def _divide(sci: Image, err: Image, dq: Flags, other_sci: Plane, other_err: Plane, other_dq: Plane) -> None:
+def divide(sci: Image, err: Image, dq: Flags, other_sci: Plane, other_err: Plane, other_dq: Plane) -> None:
+    """Divide one triplet by another, in place.
+
+    ``err`` becomes ``sqrt((err / o)**2 + (oe * sci / o / o)**2)``. Where the divisor is 0, science and error
+    stay as they are and DQ bit 512 is set.
+    """
     for j in range(sci.shape[0]):
         for i in range(sci.shape[1]):
             divisor = as_number(other_sci[j, i])
@@ -80,12 +87,3 @@ def _divide(sci: Image, err: Image, dq: Flags, other_sci: Plane, other_err: Plan
         for i in range(sci.shape[1]):
             flag = np.int16(CALIBRATION_DEFECT) if as_number(other_sci[j, i]) == 0 else np.int16(0)
             dq[j, i] = dq[j, i] | as_number(other_dq[j, i]) | flag
-
-
-def divide(sci: Image, err: Image, dq: Flags, other: Triplet) -> None:
-    """Divide one triplet by another, in place.
-
-    ``err`` becomes ``sqrt((err / o)**2 + (oe * sci / o / o)**2)``. Where the divisor is 0, science and error
-    stay as they are and DQ bit 512 is set.
-    """
-    _divide(sci, err, dq, *other)

@@ -60,3 +60,11 @@ def decode_shorts(plane: NDArray[np.uint16], zero: np.float32, result: NDArray[n
     for j in range(plane.shape[0]):
         for i in range(plane.shape[1]):
             result[j, i] = np.float32(as_number(plane[j, i])) + zero
+
+
+@compiled
+def encode(plane: NDArray[Any], result: NDArray[Any]) -> None:
+    """Write a native plane's unsigned integers in the file's byte order into another of the same shape."""
+    for j in range(plane.shape[0]):
+        for i in range(plane.shape[1]):
+            result[j, i] = _swap(plane[j, i])

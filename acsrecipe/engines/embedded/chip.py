@@ -11,6 +11,7 @@ import numpy as np
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.arithmetic import Triplet
 from acsrecipe.engines.embedded.bias import add_bias_error, subtract_bias
+from acsrecipe.engines.embedded.buffers import Buffers
 from acsrecipe.engines.embedded.cards import Cards
 from acsrecipe.engines.embedded.compiled import Flags, Image
 from acsrecipe.engines.embedded.dqi import flag_bad_pixels, flag_converter_saturation
@@ -32,12 +33,24 @@ Report = Callable[[str], None]
 
 # Lines worked on at a time: the planes of a block stay in the processor's cache.
 BLOCK_LINES = 32
+KEPT_LINES = 256
 
 
-def blocks(lines: int) -> Iterator[tuple[int, int]]:
-    """Cut a number of lines into blocks, as (first, last not included)."""
+def blocks(lines: int, *parts: Section | None) -> Iterator[tuple[int, int]]:
+    """Cut a number of lines into blocks, as (first, last not included).
+
+    The pages of the reference sections given are let go behind the blocks, so that little of a mapped file is
+    in memory at a time.
+    """
+    kept = 0
     for first in range(0, lines, BLOCK_LINES):
-        yield first, min(first + BLOCK_LINES, lines)
+        last = min(first + BLOCK_LINES, lines)
+        yield first, last
+        if last - kept >= KEPT_LINES or last == lines:
+            for part in parts:
+                if part is not None:
+                    forget_pages(part, kept, last)
+            kept = last
 
 
 def for_each(
@@ -80,6 +93,7 @@ class ChipSteps:
     biasfile: Reference | None
     satufile: Reference | None
     snkcfile: Reference | None
+    buffers: Buffers
     where: str
 
 
@@ -103,7 +117,8 @@ def begin_chip(imset: Imset, steps: ChipSteps) -> None:
     if steps.flag_saturation and steps.bpixtab is not None:
         flag_bad_pixels(imset.dq, steps.bpixtab, steps.seen, imset.chip, ltv_of(imset.sci_cards))
     split, bias = _split(imset, steps), _section(steps.biasfile, imset)
-    for first, last in blocks(imset.sci.shape[0]):
+    for first, last in blocks(imset.sci.shape[0], bias):
+        imset.fill(first, last)
         sci, dq = imset.sci[first:last], imset.dq[first:last]
         if steps.flag_saturation:
             flag_converter_saturation(sci, dq, np.float32(steps.ccd.saturation))
@@ -117,7 +132,7 @@ def flag_sink_pixels(imset: Imset, steps: ChipSteps) -> None:
     part = _section(steps.snkcfile, imset, planes=1)
     if part is not None:
         flag_sinks(imset.sci, imset.dq, lines_of(part, "SCI", 0, imset.sci.shape[0]), part.version == 1)
-        forget_pages(part)
+        forget_pages(part, 0, imset.sci.shape[0])
 
 
 def finish_chip(imset: Imset, steps: ChipSteps) -> None:
@@ -128,9 +143,10 @@ def finish_chip(imset: Imset, steps: ChipSteps) -> None:
     split, bias = _split(imset, steps), _section(steps.biasfile, imset)
     satu = _section(steps.satufile, imset)
     full_well = _full_well_area(imset, satu, (y2 - y1, x2 - x1))
-    planes = np.empty((y2 - y1, x2 - x1), np.float32), np.empty((y2 - y1, x2 - x1), np.float32)
-    dq = np.empty((y2 - y1, x2 - x1), np.int16)
-    for first, last in blocks(ny):
+    shape = y2 - y1, x2 - x1
+    planes = steps.buffers.take(shape, np.float32), steps.buffers.take(shape, np.float32)
+    dq = steps.buffers.take(shape, np.int16)
+    for first, last in blocks(ny, bias, satu):
         if satu is not None:
             top, bottom = max(first, full_well[0]), min(last, full_well[1])
             if top < bottom:
@@ -148,15 +164,14 @@ def finish_chip(imset: Imset, steps: ChipSteps) -> None:
     corner_err = imset.err[:1, :1].copy()
     _fill_errors(np.ascontiguousarray(imset.sci[:1, :1]), corner_err, steps, split, bias, (0, 1, 0, 1))
     first_dq = imset.dq[0, 0]
+    steps.buffers.give_back(imset.sci, imset.dq)
     imset.sci, imset.err, imset.dq = planes[0], planes[1], dq
+    imset.fill = lambda _first, _last: None
     note_constants(imset, corner_err[0, 0], first_dq)
     header.put_integer(imset.sci_cards, "SIZAXIS1", x2 - x1)
     header.put_integer(imset.sci_cards, "SIZAXIS2", y2 - y1)
     for cards in (imset.sci_cards, imset.err_cards, imset.dq_cards):
         header.shift_origin(cards, x1, y1)
-    for part in (bias, satu):
-        if part is not None:
-            forget_pages(part)
 
 
 def _fill_errors(

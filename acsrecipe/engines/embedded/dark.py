@@ -50,4 +50,4 @@ def subtract_dark(
         Gathers count and sum of the scaled dark's good pixels, for MEANDARK.
     """
     accumulate_good(dark[0], dark[2], np.float32(darktime), serious, totals)
-    subtract(sci, err, dq, dark, darktime)
+    subtract(sci, err, dq, *dark, np.float32(darktime))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from acsrecipe.engines.embedded import cards as header
+from acsrecipe.engines.embedded.buffers import Buffers
 from acsrecipe.engines.embedded.cards import Cards
 from acsrecipe.engines.embedded.chip import (
     ChipSteps,
@@ -19,7 +20,7 @@ from acsrecipe.engines.embedded.chip import (
     ltv_of,
 )
 from acsrecipe.engines.embedded.dark import total_darktime
-from acsrecipe.engines.embedded.fitsfile import hdu_of, open_fits, pixels
+from acsrecipe.engines.embedded.fitsfile import hdu_of, lazy_pixels, open_fits, pixels
 from acsrecipe.engines.embedded.frame import AMPLIFIERS, Frame, Imset, Observation, observation
 from acsrecipe.engines.embedded.history import State, end_step, switch, tell_ccd, tell_reference
 from acsrecipe.engines.embedded.leveling import subtract_level
@@ -29,7 +30,7 @@ from acsrecipe.engines.embedded.tables import ccd_parameters, overscan_regions
 from acsrecipe.errors import EngineError
 
 
-def read_frame(path: Path) -> Frame:
+def read_frame(path: Path, buffers: Buffers) -> Frame:
     """Read a RAW file: science in DN, error and flags usually constant 0.
 
     Raises
@@ -43,15 +44,17 @@ def read_frame(path: Path) -> Frame:
     imsets: list[Imset] = []
     for version in range(1, count + 1):
         sci, err, dq = (hdu_of(fits, name, version) for name in ("SCI", "ERR", "DQ"))
+        plane, fill = lazy_pixels(fits, sci, buffers)
         imsets.append(
             Imset(
-                pixels(fits, sci, np.float32),
+                plane,
                 pixels(fits, err, np.float32),
-                pixels(fits, dq, np.int16),
+                pixels(fits, dq, np.int16, buffers),
                 header.copied(sci.cards),
                 header.copied(err.cards),
                 header.copied(dq.cards),
                 header.integer(sci.cards, "CCDCHIP", 1),
+                fill,
             )
         )
     name = path.name
@@ -82,7 +85,7 @@ def process_detector(path: Path, names: Cards, references: References, report: R
         Where calacs would fail, and where it would silently ruin the product.
     """
     where = str(path)
-    frame = read_frame(path)
+    frame = read_frame(path, references.buffers)
     primary = frame.primary
     seen = observation(primary, where)
     states: dict[str, State] = {}
@@ -112,7 +115,7 @@ def process_detector(path: Path, names: Cards, references: References, report: R
         if table.is_dummy:
             message = f"{table.keyword} {table.name} is a dummy (PEDIGREE {table.pedigree})"
             raise EngineError(message, where=where, hint=f"choose another {table.keyword}")
-    steps = _plan_chips(frame, seen, ccdtab, oscntab, where)
+    steps = _plan_chips(frame, seen, ccdtab, oscntab, references.buffers)
     tell_ccd(primary, ccdtab, steps[0].ccd)
     steps = [
         replace(
@@ -154,14 +157,17 @@ def process_detector(path: Path, names: Cards, references: References, report: R
     return frame
 
 
-def _plan_chips(frame: Frame, seen: Observation, ccdtab: Reference, oscntab: Reference, where: str) -> list[ChipSteps]:
+def _plan_chips(
+    frame: Frame, seen: Observation, ccdtab: Reference, oscntab: Reference, buffers: Buffers
+) -> list[ChipSteps]:
     """Find each chip's rows in CCDTAB and OSCNTAB."""
+    where = str(frame.path)
     steps: list[ChipSteps] = []
     for imset in frame.imsets:
         shape = (imset.sci.shape[0], imset.sci.shape[1])
         ccd = ccd_parameters(ccdtab, seen, imset.chip, shape[1], where)
         region = overscan_regions(oscntab, seen, imset.chip, shape)
-        steps.append(ChipSteps(seen, ccd, region, False, None, None, None, None, where))
+        steps.append(ChipSteps(seen, ccd, region, False, None, None, None, None, buffers, where))
     return steps
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acsrecipe.engines.embedded import cards as header
-from acsrecipe.engines.embedded.byteorder import decode_shorts
+from acsrecipe.engines.embedded.buffers import Buffers
+from acsrecipe.engines.embedded.byteorder import decode_shorts, encode, stored
 from acsrecipe.engines.embedded.cards import BLOCK, CARD, Cards
 from acsrecipe.errors import EngineError
 
@@ -153,13 +154,19 @@ def view(fits: FitsFile, hdu: Hdu) -> NDArray[Any] | None:
     return np.frombuffer(fits.memory, dtype=_TYPES[hdu.bitpix], count=count, offset=hdu.offset).reshape(hdu.shape)
 
 
-def pixels(fits: FitsFile, hdu: Hdu, dtype: type[np.float32] | type[np.int16]) -> NDArray[Any]:
+def pixels(
+    fits: FitsFile, hdu: Hdu, dtype: type[np.float32] | type[np.int16], buffers: Buffers | None = None
+) -> NDArray[Any]:
     """Read a whole image, scaled by BSCALE and BZERO, as a native array (ny, nx) of its own."""
     stored = view(fits, hdu)
     shape = image_shape(fits, hdu)
     if stored is None:
         value = header.number(hdu.cards, "PIXVALUE", where=f"{fits.path}[{hdu.name},{hdu.version}]")
-        return np.zeros(shape, dtype) if value == 0 else np.full(shape, value, dtype)
+        if buffers is None:
+            return np.zeros(shape, dtype) if value == 0 else np.full(shape, value, dtype)
+        constant = buffers.take(shape, dtype)
+        constant.fill(value)
+        return constant
     scale, zero = header.number(hdu.cards, "BSCALE", 1.0), header.number(hdu.cards, "BZERO", 0.0)
     if dtype is np.float32 and scale == 1.0 and hdu.bitpix == 16:
         result = np.empty(shape, np.float32)
@@ -168,6 +175,25 @@ def pixels(fits: FitsFile, hdu: Hdu, dtype: type[np.float32] | type[np.int16]) -
     if scale != 1.0 or zero != 0.0:
         return (stored.astype(np.float64) * scale + zero).astype(dtype)
     return stored.astype(dtype)
+
+
+def lazy_pixels(fits: FitsFile, hdu: Hdu, buffers: Buffers) -> tuple[NDArray[np.float32], Callable[[int, int], None]]:
+    """Give an array for an image's pixels, and what fills lines of it (first, last not included).
+
+    So an image is decoded while it is worked on, block by block, rather than all at once before.
+    """
+    pixels_stored = view(fits, hdu)
+    scale, zero = header.number(hdu.cards, "BSCALE", 1.0), header.number(hdu.cards, "BZERO", 0.0)
+    if pixels_stored is None or hdu.bitpix != 16 or scale != 1.0:
+        whole = pixels(fits, hdu, np.float32)
+        return whole, lambda _first, _last: None
+    shorts = pixels_stored.view(np.uint16)
+    result = buffers.take(shorts.shape, np.float32)
+
+    def fill(first: int, last: int) -> None:
+        decode_shorts(shorts[first:last], np.float32(zero), result[first:last])
+
+    return result, fill
 
 
 def table(fits: FitsFile, hdu: Hdu) -> dict[str, NDArray[Any]]:
@@ -208,7 +234,7 @@ def table(fits: FitsFile, hdu: Hdu) -> dict[str, NDArray[Any]]:
 
 
 # Bytes turned into the file's order and written at a time: few calls, yet still in the processor's cache.
-_AT_ONCE = 1 << 22
+_AT_ONCE = 1 << 20
 
 
 def write_fits(path: Path, parts: Sequence[tuple[bytes, NDArray[Any] | None]]) -> None:
@@ -225,15 +251,23 @@ def write_fits(path: Path, parts: Sequence[tuple[bytes, NDArray[Any] | None]]) -
             for block, data in parts:
                 _write_all(descriptor, memoryview(block))
                 if data is not None:
-                    lines = max(1, _AT_ONCE // data[0].nbytes)
-                    for first in range(0, data.shape[0], lines):
-                        chunk = data[first : first + lines]
-                        chunk = chunk.byteswap() if np.little_endian else np.ascontiguousarray(chunk)
-                        _write_all(descriptor, chunk.data.cast("B"))
+                    _write_plane(descriptor, data)
                     _write_all(descriptor, memoryview(b"\0" * (-data.nbytes % BLOCK)))
     except FileExistsError:
         message = "product exists already"
         raise EngineError(message, where=str(path), hint="choose an empty output folder") from None
+
+
+def _write_plane(descriptor: int, data: NDArray[Any]) -> None:
+    native = stored(np.ascontiguousarray(data))
+    lines = max(1, _AT_ONCE // native[0].nbytes)
+    scratch = np.empty((lines, native.shape[1]), native.dtype)
+    for first in range(0, native.shape[0], lines):
+        chunk = native[first : first + lines]
+        if np.little_endian:
+            encode(chunk, scratch[: chunk.shape[0]])
+            chunk = scratch[: chunk.shape[0]]
+        _write_all(descriptor, chunk.data.cast("B"))
 
 
 def _write_all(descriptor: int, data: memoryview) -> None:

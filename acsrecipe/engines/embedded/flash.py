@@ -24,4 +24,4 @@ def subtract_flash(
         Gathers the lines' means, weighted with their good fractions, for MEANFLSH.
     """
     accumulate_line_means(flash[0], flash[2], np.float32(flashdur), serious, totals)
-    subtract(sci, err, dq, flash, flashdur)
+    subtract(sci, err, dq, *flash, np.float32(flashdur))

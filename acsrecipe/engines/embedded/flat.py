@@ -16,4 +16,4 @@ def divide_by_flat(sci: Image, err: Image, dq: Flags, flat: Triplet) -> None:
     flat : SCI, ERR, DQ of the same shape
         Native or stored. Where it is 0, science and error stay and DQ bit 512 is set.
     """
-    divide(sci, err, dq, flat)
+    divide(sci, err, dq, *flat)

@@ -7,6 +7,7 @@ trimmed, in electrons. Charge-transfer correction takes a Frame and gives a Fram
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,8 @@ class Imset:
         Edited in place while the stages run.
     chip : int
         CCDCHIP, 1 (amplifiers A and B) or 2 (C and D).
+    fill : callable
+        Decodes lines (first, last not included) of a RAW file into ``sci``; does nothing later on.
     """
 
     sci: Image
@@ -45,6 +48,7 @@ class Imset:
     err_cards: Cards
     dq_cards: Cards
     chip: int
+    fill: Callable[[int, int], None] = lambda _first, _last: None
 
     @property
     def serious(self) -> int:

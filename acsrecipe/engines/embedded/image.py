@@ -26,7 +26,6 @@ from acsrecipe.engines.embedded.references import (
     Reference,
     References,
     find_reference,
-    forget_pages,
     need_reference,
     section,
 )
@@ -131,8 +130,11 @@ def process_image(
     for name in ("DARKCORR", "FLSHCORR", "FLATCORR"):
         if states[name] == "PERFORM":
             report(f"{name} {frame.root}")
-    with ThreadPoolExecutor(max(1, min(threads, len(frame.imsets)))) as pool:
-        totals = list(pool.map(lambda imset: _correct(imset, seen, used, states), frame.imsets))
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            totals = list(pool.map(lambda imset: _correct(imset, seen, used, states), frame.imsets))
+    else:
+        totals = [_correct(imset, seen, used, states) for imset in frame.imsets]
     mode, photometry = photmode(seen), None
     if states["PHOTCORR"] == "PERFORM" and used.phot is not None:
         report(f"PHOTCORR {frame.root}")
@@ -158,7 +160,7 @@ def _correct(imset: Imset, seen: Observation, used: ImageReferences, states: dic
     flats = [found for found in (part(flat, "FLATCORR") for flat in used.flats) if found is not None]
     dark_totals, flash_totals = np.zeros(2), np.zeros(2, np.float32)
     totals = np.zeros(TOTALS)
-    for first, last in blocks(shape[0]):
+    for first, last in blocks(shape[0], dark, flash, *flats):
         sci, err, dq = imset.sci[first:last], imset.err[first:last], imset.dq[first:last]
         if dark is not None:
             subtract_dark(sci, err, dq, triplet_of(dark, first, last), seen.darktime, serious, dark_totals)
@@ -173,9 +175,6 @@ def _correct(imset: Imset, seen: Observation, used: ImageReferences, states: dic
     if flash is not None:
         mean = float(flash_totals[0] / flash_totals[1])
         header.put_float(imset.sci_cards, "MEANFLSH", mean, "mean of post-flash values subtracted")
-    for used_part in (dark, flash, *flats):
-        if used_part is not None:
-            forget_pages(used_part)
     for cards in (imset.sci_cards, imset.err_cards) if states["FLATCORR"] == "PERFORM" else ():
         header.put_text(cards, "BUNIT", "ELECTRONS")
     return totals

@@ -225,8 +225,9 @@ def subtract_line(
     for j in range(y1, y2):
         level = (j - origin) * slope + intercept
         total += level + average
-        for i in range(x1, x2):
-            sci[j, i] = np.float32(np.float64(sci[j, i]) - level - drift[i - x1])
+        line = sci[j, x1:x2]
+        for i in range(line.size):
+            line[i] = np.float32(np.float64(line[i]) - level - drift[i])
     return total
 
 

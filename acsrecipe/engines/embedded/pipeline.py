@@ -7,11 +7,14 @@ once. What the engine can do is said by `acsrecipe.engines.embedded.modes`, with
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from acsrecipe import __version__
 from acsrecipe.engines.embedded import cards as header
+from acsrecipe.engines.embedded.buffers import Buffers
 from acsrecipe.engines.embedded.cards import Cards
 from acsrecipe.engines.embedded.detector import process_detector
 from acsrecipe.engines.embedded.fitsfile import open_fits
@@ -21,7 +24,6 @@ from acsrecipe.engines.embedded.history import State, end_step, switch
 from acsrecipe.engines.embedded.image import process_image, stamp, write_frame
 from acsrecipe.engines.embedded.references import References
 from acsrecipe.errors import EngineError
-from acsrecipe.inputs.association import group_members, read_association
 
 Report = Callable[[str], None]
 
@@ -53,7 +55,7 @@ def calibrate(
     association : Path, optional
         Association table whose EXP-CR and EXP-RPT rows group exposures.
     threads : int
-        Chips of an exposure worked on at the same time; more than 2 bring nothing.
+        2 or more: both chips are worked on at the same time, and products written in the background.
     report : callable, optional
         Called with a short line as each step begins.
 
@@ -69,8 +71,9 @@ def calibrate(
     """
     shared = References(references)
     products: list[Path] = []
-    for unit in _units(exposures, association):
-        products += _calibrate_unit(unit, shared, output, report, threads)
+    with Writer(shared.buffers, background=threads > 1) as writer:
+        for unit in _units(exposures, association):
+            products += _calibrate_unit(unit, shared, output, report, threads, writer)
     return products
 
 
@@ -87,6 +90,9 @@ def _units(exposures: Sequence[Path], association: Path | None) -> list[_Unit]:
     """Sort exposures into groups, in the order of the association; without one, each is alone."""
     if association is None:
         return [_Unit((path,)) for path in exposures]
+    # Only here, for what it imports takes longer than a small exposure.
+    from acsrecipe.inputs.association import group_members, read_association
+
     table = read_association(association)
     left = {path.name.split("_")[0].lower(): path for path in exposures}
     units: list[_Unit] = []
@@ -108,7 +114,7 @@ def _units(exposures: Sequence[Path], association: Path | None) -> list[_Unit]:
 
 
 def _calibrate_unit(
-    unit: _Unit, references: References, output: Path, report: Report | None, threads: int
+    unit: _Unit, references: References, output: Path, report: Report | None, threads: int, writer: Writer
 ) -> list[Path]:
     trailers = [Trailer(report) for _ in unit.exposures]
     first = header.copied(open_fits(unit.exposures[0], role="exposure").hdus[0].cards)
@@ -130,12 +136,54 @@ def _calibrate_unit(
     if unit.root:
         trailer = Trailer(report)
         combined = combine_frames(frames, unit.root, unit.role, references, trailer)
-        products.append(_finish(combined, switches, names[0], references, output, trailer, threads, suffix="crj"))
+        products.append(
+            _finish(combined, switches, names[0], references, output, trailer, threads, writer, suffix="crj")
+        )
         trailer.write(output / f"{unit.root}.tra")
     for frame, cards, trailer in zip(frames, names, trailers, strict=True):
-        products.append(_finish(frame, switches, cards, references, output, trailer, threads))
+        products.append(_finish(frame, switches, cards, references, output, trailer, threads, writer))
         trailer.write(output / f"{frame.root}.tra")
     return products
+
+
+class Writer:
+    """Writes products, in the background where that is allowed: the next exposure begins meanwhile."""
+
+    def __init__(self, buffers: Buffers, *, background: bool) -> None:
+        self._buffers = buffers
+        self._pool = ThreadPoolExecutor(1) if background else None
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait until all is written; raises what the writing raised."""
+        try:
+            self._wait()
+        finally:
+            if self._pool is not None:
+                self._pool.shutdown()
+
+    def _wait(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
+
+    def write(self, frame: Frame, path: Path) -> None:
+        """Write a frame, which then must not be used any more."""
+        if self._pool is None:
+            self._write(frame, path)
+        else:
+            # One at a time, lest frames pile up in memory.
+            self._wait()
+            self._last = self._pool.submit(self._write, frame, path)
+
+    def _write(self, frame: Frame, path: Path) -> None:
+        write_frame(frame, path)
+        for imset in frame.imsets:
+            self._buffers.give_back(imset.sci, imset.err, imset.dq)
 
 
 class Trailer:
@@ -164,6 +212,7 @@ def _finish(
     output: Path,
     report: Report,
     threads: int,
+    writer: Writer,
     *,
     suffix: str = "flt",
 ) -> Path:
@@ -176,5 +225,5 @@ def _finish(
     stamp(frame.primary, path.name, VERSION)
     header.add_history(frame.primary, f"Calibrated by {VERSION}")
     report(f"writing {path.name}")
-    write_frame(frame, path)
+    writer.write(frame, path)
     return path

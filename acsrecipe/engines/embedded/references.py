@@ -10,6 +10,7 @@ import numpy as np
 
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.arithmetic import Plane
+from acsrecipe.engines.embedded.buffers import Buffers
 from acsrecipe.engines.embedded.byteorder import stored
 from acsrecipe.engines.embedded.cards import Cards
 from acsrecipe.engines.embedded.fitsfile import FitsFile, Hdu, hdu_of, image_shape, open_fits, view
@@ -43,10 +44,11 @@ class Reference:
 
 @dataclass
 class References:
-    """The folder that ``jref$`` stands for, and what was opened in it."""
+    """The folder that ``jref$`` stands for, what was opened in it, and arrays to be used again."""
 
     folder: Path
     opened: dict[str, FitsFile] = field(default_factory=dict)
+    buffers: Buffers = field(default_factory=Buffers)
 
 
 def is_named(name: str) -> bool:
@@ -178,14 +180,16 @@ def lines_of(part: Section, plane: str, first: int, last: int) -> Plane:
     return stored(np.ascontiguousarray(cut))
 
 
-def forget_pages(part: Section) -> None:
-    """Let go of a section's pages in memory; the file stays mapped, and they come back when asked for."""
+def forget_pages(part: Section, first: int, last: int) -> None:
+    """Let go of the pages in memory that hold some lines of a section; they come back when asked for again."""
     if not hasattr(mmap, "MADV_DONTNEED"):
         return
-    for plane in ("SCI", "ERR", "DQ"):
-        for hdu in part.reference.file.hdus[1:]:
-            if (hdu.name, hdu.version) == (plane, part.version) and hdu.size:
-                start = -(-hdu.offset // mmap.PAGESIZE) * mmap.PAGESIZE
-                length = hdu.offset + hdu.size - start
-                if length > 0:
-                    part.reference.file.memory.madvise(mmap.MADV_DONTNEED, start, length)
+    memory = part.reference.file.memory
+    for hdu in part.reference.file.hdus[1:]:
+        if hdu.version != part.version or len(hdu.shape) != 2:
+            continue
+        line = hdu.shape[1] * abs(hdu.bitpix) // 8
+        start = (hdu.offset + (part.y + first) * line) // mmap.PAGESIZE * mmap.PAGESIZE
+        end = min(hdu.offset + (part.y + last) * line, len(memory))
+        if end > start:
+            memory.madvise(mmap.MADV_DONTNEED, start, end - start)

@@ -25,5 +25,6 @@ def flag_full_well(sci: Image, dq: Flags, limit: Plane, first: int, last: int) -
         Columns to look at, the last one not included.
     """
     for j in range(sci.shape[0]):
-        for i in range(first, last):
-            dq[j, i] |= np.int16(FULL_WELL) if sci[j, i] > as_number(limit[j, i]) else np.int16(0)
+        signals, flags, limits = sci[j, first:last], dq[j, first:last], limit[j, first:last]
+        for i in range(signals.size):
+            flags[i] |= np.int16(FULL_WELL) if signals[i] > as_number(limits[i]) else np.int16(0)

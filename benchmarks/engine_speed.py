@@ -1,0 +1,173 @@
+"""Time and memory of the embedded engine beside calacs.e, on four full frames, in turn.
+
+    python benchmarks/engine_speed.py [--calacs PATH] [--modes pre_dth post_full] [--runs 5] [--work DIR]
+
+Every run is a new process, start-up and imports included; the page cache is warm, products are deleted
+between runs. Prints medians, their ratio, processor seconds, peak memory, and how two processes scale.
+The floor is what must move: see docs/engines.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from parity import stage
+
+from acsrecipe.demo.dataset import make_dataset
+
+EXPOSURES = 4
+
+CHILD = """
+import json, resource, sys, time
+start = time.perf_counter()
+from pathlib import Path
+from acsrecipe.engines.embedded.pipeline import calibrate
+ready = time.perf_counter()
+references, output, threads, *raws = sys.argv[1:]
+calibrate([Path(raw) for raw in raws], Path(references), Path(output), threads=int(threads))
+print(json.dumps({"work": time.perf_counter() - ready, "import": ready - start}))
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: wall and processor seconds, peak megabytes, and what the program says of itself."""
+
+    wall: float
+    cpu: float
+    megabytes: float
+    said: dict[str, float]
+
+
+def timed(argv: list[str], folder: Path, environment: dict[str, str]) -> Run:
+    """Run a program and measure it."""
+    start = time.perf_counter()
+    child = subprocess.Popen(argv, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert child.stdout is not None
+    said = child.stdout.read().decode("latin-1")
+    _, status, usage = os.wait4(child.pid, 0)
+    wall = time.perf_counter() - start
+    if status:
+        message = f"{argv[0]} failed:\n{said[-2000:]}"
+        raise RuntimeError(message)
+    last = said.strip().splitlines()[-1] if said.strip() else ""
+    own = json.loads(last) if last.startswith("{") else {}
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, own)
+
+
+def run_calacs(executable: str, data: Path, work: Path, references: Path) -> Run:
+    """Run calacs.e on the association of four."""
+    folder = work / "calacs"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for path in data.iterdir():
+        (folder / path.name).symlink_to(path)
+    table = next(folder.glob("*_asn.fits"))
+    copy = table.resolve().read_bytes()
+    table.unlink()
+    table.write_bytes(copy)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "jref": f"{references}/"}
+    run = timed([executable, table.name], folder, environment)
+    shutil.rmtree(folder)
+    return run
+
+
+def run_embedded(raws: list[Path], work: Path, references: Path, threads: int = 1) -> Run:
+    """Run the embedded engine on RAW files, in a process of its own."""
+    output = work / f"embedded{raws[0].name}"
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir()
+    argv = [sys.executable, "-c", CHILD, str(references), str(output), str(threads), *map(str, raws)]
+    run = timed(argv, output, dict(os.environ))
+    shutil.rmtree(output)
+    return run
+
+
+def run_two(raws: list[Path], work: Path, references: Path) -> float:
+    """Run two processes at once, each on half of the files; give the wall seconds."""
+    half = len(raws) // 2
+    outputs = [work / "two-a", work / "two-b"]
+    start = time.perf_counter()
+    children = []
+    for output, part in zip(outputs, (raws[:half], raws[half:]), strict=True):
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir()
+        argv = [sys.executable, "-c", CHILD, str(references), str(output), "1", *map(str, part)]
+        children.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL))
+    for child in children:
+        if child.wait():
+            message = "the embedded engine failed"
+            raise RuntimeError(message)
+    wall = time.perf_counter() - start
+    for output in outputs:
+        shutil.rmtree(output)
+    return wall
+
+
+def measure(mode: str, executable: str, runs: int, work: Path) -> None:
+    """Measure one mode and print its table."""
+    folder = work / mode
+    if not folder.exists():
+        dataset = make_dataset(folder / "dataset", seed=1, mode=mode, full_frame=True, exposures=EXPOSURES)
+        stage(dataset, folder / "raw", {"PCTECORR": "OMIT"})
+    references = folder / "dataset" / "crds" / "references" / "hst"
+    raws = sorted((folder / "raw").glob("*_raw.fits"))
+    run_embedded(raws, work, references)
+    calacs, embedded, threaded, two = [], [], [], []
+    for _ in range(runs):
+        calacs.append(run_calacs(executable, folder / "raw", work, references))
+        embedded.append(run_embedded(raws, work, references))
+        threaded.append(run_embedded(raws, work, references, threads=2))
+        two.append(run_two(raws, work, references))
+
+    def middle(values: list[float]) -> str:
+        return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+
+    print(f"\n{mode}: {EXPOSURES} full frames, medians of {runs} alternating runs (extremes)")
+    print("| | wall s per exposure | processor s per exposure | peak MB |")
+    print("|---|---|---|---|")
+    for name, group in (("calacs.e", calacs), ("embedded", embedded), ("embedded, 2 threads", threaded)):
+        walls = [run.wall / EXPOSURES for run in group]
+        cpus = [run.cpu / EXPOSURES for run in group]
+        print(f"| {name} | {middle(walls)} | {middle(cpus)} | {max(run.megabytes for run in group):.0f} |")
+    print(f"| embedded, 2 processes | {middle([wall / EXPOSURES for wall in two])} | | |")
+    one = statistics.median(run.wall for run in embedded)
+    ratio = statistics.median(run.wall for run in calacs) / one
+    cpu = statistics.median(run.cpu for run in calacs) / statistics.median(run.cpu for run in embedded)
+    start = statistics.median(run.wall - run.said["work"] for run in embedded)
+    print(f"ratio of medians: wall {ratio:.2f}, processor {cpu:.2f}; two processes: {one / statistics.median(two):.2f}")
+    print(f"of a run, interpreter and imports take {start:.2f} s")
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calacs", default=shutil.which("calacs.e"))
+    parser.add_argument("--modes", nargs="*", default=["pre_dth", "post_full"])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--work", type=Path, help="keep the data here, for the next time")
+    options = parser.parse_args()
+    if options.calacs is None:
+        parser.error("calacs.e is not on the PATH (conda-forge package hstcal); name it with --calacs")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with tempfile.TemporaryDirectory(prefix="speed-") as scratch:
+        work = options.work or Path(scratch)
+        work.mkdir(parents=True, exist_ok=True)
+        for mode in options.modes:
+            measure(mode, options.calacs, options.runs, work)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
