@@ -83,7 +83,7 @@ def build_plan(recipe: LoadedRecipe, *, environment: Environment | None = None, 
 
 def run_plan(
     plan: Plan,
-    recipe: LoadedRecipe,
+    recipe: LoadedRecipe | Path,
     output: str | Path,
     *,
     environment: Environment | None = None,
@@ -91,14 +91,17 @@ def run_plan(
     observe: Observer | None = None,
     stop: threading.Event | None = None,
     command_line: Sequence[str] = (),
+    keep_going: bool = True,
+    deadline: float | None = None,
+    verify: bool = False,
 ) -> RunResult:
     """Do what a plan says, into a folder.
 
     Parameters
     ----------
     plan : Plan
-    recipe : LoadedRecipe
-        The recipe that the plan is of: its paths start in that recipe's folder.
+    recipe : LoadedRecipe or Path
+        The recipe that the plan is of, or that recipe's folder: the plan's paths start there.
     output : str or Path
         Gets ``products/``, ``plots/``, ``logs/``, ``plan.json`` and ``provenance.jsonl``.
     environment : Environment, optional
@@ -110,6 +113,12 @@ def run_plan(
         Set it to interrupt.
     command_line : sequence of str
         For the log.
+    keep_going : bool
+        Whether tasks that don't depend on a failed one go on.
+    deadline : float, optional
+        Seconds that one task may take.
+    verify : bool
+        Read every output of an earlier run anew, instead of trusting inode, size and times of change.
 
     Raises
     ------
@@ -120,9 +129,10 @@ def run_plan(
     processors = os.cpu_count() or 1
     calibrations = sum(task.kind == "calibrate" for task in plan.tasks)
     jobs = jobs or processors
-    threads = recipe.recipe.calibrate.threads or max(1, processors // max(1, min(jobs, calibrations)))
+    asked = None if isinstance(recipe, Path) else recipe.recipe.calibrate.threads
+    threads = asked or max(1, processors // max(1, min(jobs, calibrations)))
     options = RunOptions(
-        base=base_folder(recipe),
+        base=recipe if isinstance(recipe, Path) else base_folder(recipe),
         output=Path(output),
         jobs=jobs,
         threads=threads,
@@ -130,6 +140,9 @@ def run_plan(
         search_path=environment.search_path,
         command_line=command_line,
         versions=versions(),
+        keep_going=keep_going,
+        deadline=deadline,
+        verify=verify,
         store=open_store(environment).root,
         mast=mast_settings(environment, with_token=needs_token(plan)),
         crds=_crds_for(plan, recipe, environment),
@@ -207,10 +220,36 @@ def base_folder(recipe: LoadedRecipe) -> Path:
     return recipe.path.resolve().parent if recipe.path else Path()
 
 
-def _crds_for(plan: Plan, recipe: LoadedRecipe, environment: Environment) -> CrdsSettings | None:
+def refuse_drift(plan: Plan, base: Path, *, environment: Environment | None = None) -> None:
+    """Refuse a plan that was made earlier where its files, references or engine have changed since.
+
+    Parameters
+    ----------
+    plan : Plan
+    base : Path
+        The folder of its recipe: relative paths of the plan start there.
+    environment : Environment, optional
+
+    Raises
+    ------
+    IntegrityError
+        With every difference.
+    """
+    from acsrecipe.run.drift import refuse_drift as refuse
+
+    environment = environment or Environment()
+    refuse(plan, base, _abilities(environment), open_store(environment).root)
+
+
+def _crds_for(plan: Plan, recipe: LoadedRecipe | Path, environment: Environment) -> CrdsSettings | None:
     """Give what fetching references takes, where the plan fetches any."""
-    fetches = any(task.references for task in plan.tasks if task.kind == "fetch")
-    return crds_settings(recipe, environment) if fetches else None
+    if not any(task.references for task in plan.tasks if task.kind == "fetch"):
+        return None
+    if not isinstance(recipe, Path):
+        return crds_settings(recipe, environment)
+    used = plan.context
+    cache = str(recipe / used.cache) if used and used.cache else environment.crds_path
+    return CrdsSettings(cache=cache, server=(used.server if used else "") or environment.crds_server or None)
 
 
 def versions() -> dict[str, str]:

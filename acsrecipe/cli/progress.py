@@ -70,6 +70,10 @@ def describe(event: Event) -> str:
             return f"{task}: kept, up to date"
         case "task-failed":
             return f"{task}: failed after {event['duration']:.1f} s"
+        case "task-retried":
+            return f"{task}: failed after {event['duration']:.1f} s, tried once more"
+        case "note":
+            return f"note: {event['text']}"
         case "task-skipped":
             return f"{task}: not started, because {', '.join(event['because'])} did not finish"
         case "run-finished":

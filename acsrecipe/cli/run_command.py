@@ -16,13 +16,18 @@ import typer
 from acsrecipe.cli.surroundings import read_environment
 from acsrecipe.cli.terminal import say, show_error, stdout
 from acsrecipe.environment import Environment
-from acsrecipe.errors import AcsRecipeError
+from acsrecipe.errors import AcsRecipeError, UsageError
 from acsrecipe.plan.model import Plan
 from acsrecipe.recipe.toml import LoadedRecipe
 
+DEADLINE = 4 * 3600.0
+"""Seconds that one task may take: a run over night must end, also where a program hangs."""
+
 
 def run(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, TOML.", show_default=False)],
+    recipe: Annotated[
+        Path, typer.Argument(help="A recipe, TOML; or the plan that `plan -o` wrote, JSON.", show_default=False)
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -42,30 +47,95 @@ def run(
     offline: Annotated[
         bool, typer.Option("--offline", help="Ask no server: use what was downloaded before, and the CRDS cache.")
     ] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going/--fail-fast", help="Whether a failure stops what does not depend on it.")
+    ] = True,
+    deadline: Annotated[float, typer.Option(min=1.0, help="Seconds that one task may take.")] = DEADLINE,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every product of an earlier run anew, to see whether it still holds.")
+    ] = False,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where a plan's relative paths start: its recipe's folder.  [default: where that recipe is found "
+            "beside the plan, or here]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Do what `plan` shows, with progress and a log. Run it again: only what is missing or stale is done.
 
+    Of a plan that was written before, exactly that is done; it is refused, with the difference, where its files,
+    references or engine have changed since.
+
     Example: `acsrecipe run recipe.toml --output night1 -j 2`
     """
-    from acsrecipe.api import build_plan, load_recipe
+    from acsrecipe.api import build_plan, load_recipe, refuse_drift
+    from acsrecipe.run.workdir import RunFolder
 
     environment = read_environment(offline=offline)
-    loaded = load_recipe(recipe)
-    made = build_plan(loaded, environment=environment, engine=engine)
-    folder = output or Path("runs") / loaded.recipe.name
-    code = follow(made, loaded, folder, environment, jobs=jobs, quiet=quiet)
+    source: LoadedRecipe | Path
+    if recipe.suffix == ".json":
+        made, source = _read_plan(recipe, base, engine)
+        folder = output or Path("runs") / made.recipe
+        RunFolder(folder).refuse_second()
+        refuse_drift(made, source, environment=environment)
+    else:
+        source = load_recipe(recipe)
+        folder = output or Path("runs") / source.recipe.name
+        RunFolder(folder).refuse_second()
+        made = build_plan(source, environment=environment, engine=engine)
+    code = follow(
+        made,
+        source,
+        folder,
+        environment,
+        jobs=jobs,
+        quiet=quiet,
+        keep_going=keep_going,
+        deadline=deadline,
+        verify=verify,
+    )
     if code:
         raise typer.Exit(code)
 
 
+def _read_plan(path: Path, base: Path | None, engine: str | None) -> tuple[Plan, Path]:
+    """Read a plan that was written before, and find the folder that its paths start in."""
+    from pydantic import ValidationError
+
+    from acsrecipe.plan.model import from_json
+
+    if engine is not None:
+        msg = "--engine can't change a plan that is made"
+        raise UsageError(msg, where=str(path), hint="make the plan again with `acsrecipe plan RECIPE --engine ...`")
+    try:
+        made = from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"can't be read: {error}"
+        raise UsageError(msg, where=str(path)) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        msg = f"is not a plan of this version of acsrecipe: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UsageError(msg, where=str(path), hint="make it again with `acsrecipe plan RECIPE -o`") from error
+    for folder in (base,) if base is not None else (path.parent, Path()):
+        if base is not None or (folder / made.recipe_file).is_file():
+            return made, folder.resolve()
+    msg = f"the folder of its recipe {made.recipe_file} is not known: it is neither beside the plan nor here"
+    raise UsageError(msg, where=str(path), hint="name that folder with --base")
+
+
 def follow(
     made: Plan,
-    loaded: LoadedRecipe,
+    loaded: LoadedRecipe | Path,
     folder: Path,
     environment: Environment,
     *,
     jobs: int | None = None,
     quiet: bool = False,
+    keep_going: bool = True,
+    deadline: float = DEADLINE,
+    verify: bool = False,
 ) -> int:
     """Run a plan with its progress on the terminal; give the exit code."""
     from acsrecipe.api import run_plan
@@ -81,6 +151,9 @@ def follow(
             observe=observe,
             stop=stop,
             command_line=sys.argv,
+            keep_going=keep_going,
+            deadline=deadline,
+            verify=verify,
         )
     for warning in result.warnings:
         say(f"warning: {warning}", style="yellow")

@@ -152,7 +152,7 @@ class CalacsEngine:
         ------
         EngineError
             E002 the input is not staged as it must be, or too deep, E003 calacs.e can't be started, E004 it failed,
-            E010 to E013 it did not prove its success.
+            E005 it was killed with SIGKILL, E010 to E013 it did not prove its success.
         InterruptedRunError
             It was cancelled.
         """
@@ -261,4 +261,6 @@ def _failure(task: Task, done: Finished, lines: tuple[str, ...]) -> EngineError:
         hint = "calacs.e crashed, or the machine ran out of memory; its whole output is in " + LOG
     if hint is None and done.ended == "deadline":
         hint = "give it more time, or more threads; the CTE correction takes minutes for a full frame"
-    return EngineError(f"{PROGRAM} {done.describe()}; its last lines:\n{said}", where=task.id, hint=hint, code="E004")
+    # SIGKILL from elsewhere is what the kernel does where memory runs out: the run may try that once more.
+    code = "E005" if done.ended == "killed" and done.exit_status == 137 else "E004"
+    return EngineError(f"{PROGRAM} {done.describe()}; its last lines:\n{said}", where=task.id, hint=hint, code=code)

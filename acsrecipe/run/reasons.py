@@ -8,7 +8,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from acsrecipe.plan.downloads import FETCH
-from acsrecipe.plan.model import HeaderChange, Plan, PlannedFile, PlannedReference, ReferenceChange, Scalar, Task
+from acsrecipe.plan.model import (
+    ARCHIVED,
+    HeaderChange,
+    Plan,
+    PlannedFile,
+    PlannedReference,
+    ReferenceChange,
+    Scalar,
+    Task,
+)
 from acsrecipe.run.journal import Finished
 
 MOST = 3
@@ -96,8 +105,8 @@ def _differences(plan: Plan, old: Task, new: Task) -> Iterator[str]:
         same = old.engine.partition(" ")[0] == name
         yield f"engine {old.engine} -> {version if same else new.engine}"
     yield from _changed_inputs(old.inputs, new.inputs)
-    yield from _changed_references(plan, old.references, new)
     yield from _changed_edits(plan, old, new)
+    yield from _changed_references(plan, old.references, new)
     for key in sorted({*old.parameters, *new.parameters}):
         before, after = old.parameters.get(key), new.parameters.get(key)
         if before != after:
@@ -166,6 +175,8 @@ def _address(plan: Plan, task: Task, keyword: str) -> str:
 
 
 def _content(file: PlannedFile | PlannedReference) -> tuple[int, str, str]:
+    if file.path.startswith(ARCHIVED) and isinstance(file, PlannedFile):
+        return file.size, file.seen, ""
     return file.size, file.sha256, file.sha1
 
 
