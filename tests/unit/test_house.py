@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tomli
 
 import acsrecipe
 
@@ -81,6 +83,21 @@ def test_help_and_check_load_no_astronomy_library(arguments):
     loaded = {line.rsplit("|", 1)[-1].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert "pydantic" in loaded
     assert loaded.isdisjoint({"astropy", "crds", "astroquery", "numpy", "numba", "stwcs", "matplotlib", "requests"})
+
+
+def test_every_library_that_is_imported_is_asked_for():
+    """A new machine has only what pyproject.toml names; what another library happens to bring does not count."""
+    project = tomli.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = {re.split(r"[<>=!\[ ;]", line)[0].lower().replace("-", "_") for line in project["dependencies"]}
+    imported = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                imported.add(node.module.partition(".")[0])
+    ours = {"acsrecipe", "pydantic_core"}  # pydantic_core is pydantic's own.
+    assert imported - set(sys.stdlib_module_names) - ours <= asked
 
 
 def test_no_other_machine_can_be_reached_from_a_test():
