@@ -30,6 +30,7 @@ from acsrecipe.inputs.wire import (
     MastSettings,
     PassingError,
     RangeError,
+    explain,
     patiently,
     read_content_range,
     strong_etag,
@@ -252,6 +253,10 @@ class _Attempt:
             msg = f"the server answers {response.status_code} to a request to go on"
             raise PassingError(msg)
         self._restart(etag)
+        kind = str(response.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+        if kind in ("text/html", "application/json", "text/xml", "application/xml"):
+            msg = f"the server sent a page instead of the file ({kind})"
+            raise _NotTheFileError(msg)
         said = response.headers.get("Content-Length", "")
         size = int(said) if said.isdigit() else -1
         if self.wanted.size >= 0 and size >= 0 and size != self.wanted.size:
@@ -295,9 +300,10 @@ class _Attempt:
                     self.told = time.monotonic()
                     self.tell(Progress(self.wanted.name, self.length, size, self.seconds()))
             self.tell(Progress(self.wanted.name, self.length, size, self.seconds()))
-        except (urllib3.exceptions.HTTPError, requests.RequestException):
+        except (urllib3.exceptions.HTTPError, requests.RequestException) as error:
             self._checkpoint(descriptor)
-            raise
+            msg = f"{explain(error)} after {self.length} of {size} bytes"
+            raise PassingError(msg) from error
         except PassingError:
             self._checkpoint(descriptor)
             raise

@@ -85,7 +85,7 @@ class Missions:
         while True:
             page = {"limit": _PAGE, "offset": len(found), "select_cols": ["sci_instrume", "sci_pep_id"]}
             table = self._ask(f"which datasets match {pattern}", partial(_query, **page, **criteria))
-            rows = [str(name).strip().upper() for name in _column(table, "sci_data_set_name")]
+            rows = [str(name).strip().upper() for name in _column(table, "sci_data_set_name", self.settings.server)]
             found += rows
             if len(rows) < _PAGE:
                 return sorted({name for name in found if re.fullmatch(r"J[A-Z0-9]{8}", name)})
@@ -112,9 +112,8 @@ class Missions:
     def _read(self, table: Any) -> Iterable[Listed]:
         if not len(table):
             return
-        names, uris = _column(table, "filename"), _column(table, "uri")
-        sizes, access = _column(table, "size"), _column(table, "access")
-        for name, uri, size, who in zip(names, uris, sizes, access, strict=True):
+        columns = [_column(table, name, self.settings.server) for name in ("filename", "uri", "size", "access")]
+        for name, uri, size, who in zip(*columns, strict=True):
             form = _NAME.fullmatch(str(name))
             text = str(uri)
             if form is None or not 0 < len(text) <= 300 or not text.isprintable():
@@ -238,10 +237,10 @@ def _product_list(client: Any, datasets: list[str]) -> Any:
     return client.get_product_list(datasets)
 
 
-def _column(table: Any, name: str) -> list[Any]:
+def _column(table: Any, name: str, server: str) -> list[Any]:
     if not len(table):
         return []
     if name not in table.colnames:
-        msg = f"its answer has no column {name}"
-        raise ArchiveError(msg, hint="has the interface changed? see docs/archives.md", code="M002")
+        msg = f"MAST's list has no column {name}"
+        raise ArchiveError(msg, where=server, hint="has the interface changed? see docs/archives.md", code="M002")
     return list(table[name])
