@@ -66,7 +66,9 @@ def _must_agree(frames: Sequence[Frame]) -> None:
             raise EngineError(message, where=where)
 
 
-def combine_frames(frames: Sequence[Frame], root: str, role: str, references: References, report: Report) -> Frame:
+def combine_frames(
+    frames: Sequence[Frame], root: str, role: str, references: References, report: Report, *, cte: bool = False
+) -> Frame:
     """Combine the exposures of a group, and flag what was rejected in them where CRREJTAB asks for it.
 
     Parameters
@@ -77,6 +79,8 @@ def combine_frames(frames: Sequence[Frame], root: str, role: str, references: Re
         Rootname of the product.
     role : str
         MEMTYPE of the product for ASN_MTYP; empty leaves the card as it is.
+    cte : bool
+        Whether the frames' charge transfer was corrected.
 
     Raises
     ------
@@ -133,7 +137,7 @@ def combine_frames(frames: Sequence[Frame], root: str, role: str, references: Re
     made_frame = Frame(root, first.path, list(model.primary), imsets)
     sky, rejected = facts[0]
     rate = float(np.float32(rejected) / scaled)
-    _describe(made_frame, frames, rejection, total=float(total), sky=float(sky), rate=rate, role=role)
+    _describe(made_frame, frames, rejection, total=float(total), sky=float(sky), rate=rate, role=role, cte=cte)
     for imset in imsets:
         note_constants(imset, imset.err[0, 0], imset.dq[0, 0])
     return made_frame
@@ -166,7 +170,15 @@ def _flag_hits(member: Imset, hits: np.ndarray[tuple[int, int], np.dtype[np.bool
 
 
 def _describe(
-    frame: Frame, frames: Sequence[Frame], rejection: Rejection, *, total: float, sky: float, rate: float, role: str
+    frame: Frame,
+    frames: Sequence[Frame],
+    rejection: Rejection,
+    *,
+    total: float,
+    sky: float,
+    rate: float,
+    role: str,
+    cte: bool,
 ) -> None:
     """Write the cards of a combined product, in calacs's order."""
     primary = frame.primary
@@ -201,8 +213,10 @@ def _describe(
     header.put_text(primary, "FILENAME", "", "name of file")
     if role:
         header.put_text(primary, "ASN_MTYP", role.upper(), "Role of the Exposure in the Association")
+    # calacs cuts "_crj_tmp" off its intermediate file's name here, but does not know "_crc_tmp".
+    label = f"{frame.root}_crc_tmp" if cte else frame.root
     for imset in frame.imsets:
         header.put_integer(imset.sci_cards, "NCOMBINE", len(frames))
         for cards in (imset.sci_cards, imset.err_cards, imset.dq_cards):
-            header.put_text(cards, "EXPNAME", frame.root, "9 character exposure identifier")
-    header.put_text(primary, "ROOTNAME", frame.root.upper(), "Rootname of the observation set")
+            header.put_text(cards, "EXPNAME", label, "9 character exposure identifier")
+    header.put_text(primary, "ROOTNAME", label.upper(), "Rootname of the observation set")

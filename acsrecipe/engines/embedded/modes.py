@@ -13,7 +13,6 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("BLEVCORR", "no other step can work on untrimmed overscan", allowed=("PERFORM",)),
     Requirement("ATODCORR", "the correction of converter errors is not built in", allowed=_OMITTED),
     Requirement("SHADCORR", "the shutter shading correction is not built in", allowed=_OMITTED),
-    Requirement("PCTECORR", "the charge-transfer correction is not built in yet", allowed=_OMITTED),
     Requirement("BINAXIS1", "binned data are not supported", allowed=(1, None)),
     Requirement("BINAXIS2", "binned data are not supported", allowed=(1, None)),
     Requirement("LFLTFILE", "low-order flats are not applied", allowed=_NO_FILE, when=_FLAT_FIELDED),

@@ -51,11 +51,13 @@ def calibrate(
     references : Path
         Folder that ``jref$`` in the headers stands for.
     output : Path
-        Existing folder; gets ``<root>_flt.fits`` and ``<root>.tra`` for each exposure.
+        Existing folder; gets ``<root>_flt.fits`` (``_flc`` too with PCTECORR) and ``<root>.tra`` for each
+        exposure, ``<product>_crj.fits`` (``_crc``) for each group.
     association : Path, optional
         Association table whose EXP-CR and EXP-RPT rows group exposures.
     threads : int
-        2 or more: both chips are worked on at the same time, and products written in the background.
+        How many the charge-transfer correction computes with. 2 or more: both chips are worked on at the same
+        time, and products written in the background.
     report : callable, optional
         Called with a short line as each step begins.
 
@@ -72,8 +74,9 @@ def calibrate(
     shared = References(references)
     products: list[Path] = []
     with Writer(shared.buffers, background=threads > 1) as writer:
+        job = _Job(shared, output, threads, report, writer)
         for unit in _units(exposures, association):
-            products += _calibrate_unit(unit, shared, output, report, threads, writer)
+            products += _calibrate_unit(unit, job)
     return products
 
 
@@ -113,17 +116,24 @@ def _units(exposures: Sequence[Path], association: Path | None) -> list[_Unit]:
     return units + [_Unit((path,)) for path in left.values()]
 
 
-def _calibrate_unit(
-    unit: _Unit, references: References, output: Path, report: Report | None, threads: int, writer: Writer
-) -> list[Path]:
-    trailers = [Trailer(report) for _ in unit.exposures]
+@dataclass(frozen=True)
+class _Job:
+    """What stays the same for all exposures of a call."""
+
+    references: References
+    output: Path
+    threads: int
+    report: Report | None
+    writer: Writer
+
+
+def _calibrate_unit(unit: _Unit, job: _Job) -> list[Path]:
+    """Calibrate exposures that belong together; the first one's switches and references count for all."""
+    trailers = [Trailer(job.report) for _ in unit.exposures]
     first = header.copied(open_fits(unit.exposures[0], role="exposure").hdus[0].cards)
     where = str(unit.exposures[0])
     switches = {name: switch(first, name, where) for name in _IMAGE_SWITCHES}
-    if switch(first, "PCTECORR", where) == "PERFORM":
-        message = "PCTECORR is PERFORM: the embedded engine can't do it"
-        raise EngineError(message, where=where, hint="set PCTECORR = OMIT under [switches]")
-    frames: list[Frame] = []
+    frames: dict[str, list[Frame]] = {"": []}
     names: list[Cards] = []
     for path, trailer in zip(unit.exposures, trailers, strict=True):
         own = header.copied(open_fits(path, role="exposure").hdus[0].cards)
@@ -131,19 +141,48 @@ def _calibrate_unit(
         if switches["DARKCORR"] == "PERFORM" and header.find(own, "DARKTIME") < 0:
             message = "DARKTIME is missing: DARKCORR would subtract nothing"
             raise EngineError(message, where=str(path), hint="give it in the recipe's [[headers]]")
-        frames.append(process_detector(path, names[-1], references, trailer, threads=threads))
+        frames[""].append(process_detector(path, names[-1], job.references, trailer, threads=job.threads))
+        if switch(first, "PCTECORR", where) == "PERFORM":
+            frames.setdefault("c", []).append(_correct_cte(frames[""][-1], names[-1], job, trailer))
     products: list[Path] = []
     if unit.root:
-        trailer = Trailer(report)
-        combined = combine_frames(frames, unit.root, unit.role, references, trailer)
-        products.append(
-            _finish(combined, switches, names[0], references, output, trailer, threads, writer, suffix="crj")
-        )
-        trailer.write(output / f"{unit.root}.tra")
-    for frame, cards, trailer in zip(frames, names, trailers, strict=True):
-        products.append(_finish(frame, switches, cards, references, output, trailer, threads, writer))
-        trailer.write(output / f"{frame.root}.tra")
+        trailer = Trailer(job.report)
+        for kind, members in frames.items():
+            combined = combine_frames(members, unit.root, unit.role, job.references, trailer, cte=kind == "c")
+            products.append(_finish(combined, switches, names[0], job, trailer, suffix=f"cr{kind or 'j'}"))
+        trailer.write(job.output / f"{unit.root}.tra")
+    for number, trailer in enumerate(trailers):
+        for kind, members in frames.items():
+            frame = members[number]
+            products.append(_finish(frame, switches, names[number], job, trailer, suffix=f"fl{kind or 't'}"))
+        trailer.write(job.output / f"{frames[''][number].root}.tra")
     return products
+
+
+def _correct_cte(frame: Frame, names: Cards, job: _Job, trailer: Trailer) -> Frame:
+    """Correct a frame for charge-transfer inefficiency; the result shares nothing with it."""
+    # Only here, for exposures without it need none of what this imports.
+    from acsrecipe.engines.embedded.cte.stage import correct_frame
+    from acsrecipe.engines.embedded.cte.workers import CteProgress
+
+    where = str(frame.path)
+    if switch(frame.primary, "PCTECORR", where) != "PERFORM":
+        message = "PCTECORR is not PERFORM, as it is in the first exposure of the group: calacs stops at that"
+        raise EngineError(message, where=where, hint="give all exposures of the group the same PCTECORR")
+    said: set[tuple[str, str]] = set()
+
+    def listen(progress: CteProgress) -> None:
+        line = f"PCTECORR {frame.root} amplifier {progress.amp}, {progress.direction}"
+        if (progress.amp, progress.direction) not in said:
+            said.add((progress.amp, progress.direction))
+            trailer(line)
+        elif job.report is not None:
+            job.report(f"{line}, {progress.fraction:.0%}")
+
+    corrected = correct_frame(frame, names, job.references, threads=job.threads, report=listen)
+    for imset in corrected.imsets:
+        imset.dq = imset.dq.copy()
+    return corrected
 
 
 class Writer:
@@ -204,26 +243,16 @@ class Trailer:
         path.write_text("\n".join(self.lines) + "\n", encoding="utf-8")
 
 
-def _finish(
-    frame: Frame,
-    switches: dict[str, State],
-    names: Cards,
-    references: References,
-    output: Path,
-    report: Report,
-    threads: int,
-    writer: Writer,
-    *,
-    suffix: str = "flt",
-) -> Path:
+def _finish(frame: Frame, switches: dict[str, State], names: Cards, job: _Job, report: Report, *, suffix: str) -> Path:
     """Run the image stage and write the product."""
-    path = output / f"{frame.root}_{suffix}.fits"
+    path = job.output / f"{frame.root}_{suffix}.fits"
     # Without a step to do (bias and dark frames), calacs gives the detector stage's result as it is.
     if any(switches[name] == "PERFORM" for name in _IMAGE_STEPS):
-        process_image(frame, switches, names, references, report, cte=suffix in ("flc", "crc"), threads=threads)
+        cte = suffix in ("flc", "crc")
+        process_image(frame, switches, names, job.references, report, cte=cte, threads=job.threads)
         end_step(frame.primary, "EXPSCORR", switches["EXPSCORR"])
     stamp(frame.primary, path.name, VERSION)
     header.add_history(frame.primary, f"Calibrated by {VERSION}")
     report(f"writing {path.name}")
-    writer.write(frame, path)
+    job.writer.write(frame, path)
     return path
