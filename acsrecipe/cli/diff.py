@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from acsrecipe.cli.surroundings import read_environment
 from acsrecipe.cli.terminal import show_error, stdout, write
-from acsrecipe.environment import Environment
 from acsrecipe.errors import AcsRecipeError, UsageError
 
 
@@ -32,7 +31,7 @@ def diff(
     from acsrecipe.plan.model import canonical
     from acsrecipe.questions import compare, open_side
 
-    environment = Environment.of(os.environ)
+    environment = read_environment()
     try:
         if not b:
             msg = "there is nothing to compare with"

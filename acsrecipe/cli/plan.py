@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from acsrecipe.cli.run_command import plan_locked
 from acsrecipe.cli.surroundings import read_environment
 from acsrecipe.cli.terminal import say, show_error, stdout, write
 from acsrecipe.errors import AcsRecipeError
@@ -27,6 +28,9 @@ def plan(
     offline: Annotated[
         bool, typer.Option("--offline", help="Ask no server: use what was downloaded before, and the CRDS cache.")
     ] = False,
+    locked: Annotated[
+        bool, typer.Option("--locked", help="Plan what RECIPE.lock says, and refuse anything else, naming it.")
+    ] = False,
 ) -> None:
     """Show exactly what a run would change: associations, header cards, references; and why. Writes nothing.
 
@@ -36,7 +40,13 @@ def plan(
     from acsrecipe.plan.model import to_json
 
     try:
-        made = build_plan(load_recipe(recipe), environment=read_environment(offline=offline), engine=engine)
+        environment = read_environment(offline=offline)
+        loaded = load_recipe(recipe)
+        made = (
+            plan_locked(loaded, recipe, environment, engine)
+            if locked
+            else build_plan(loaded, environment=environment, engine=engine)
+        )
     except AcsRecipeError as error:
         show_error(error, as_json=as_json)
         raise typer.Exit(error.exit_code) from None

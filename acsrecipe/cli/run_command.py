@@ -62,6 +62,9 @@ def run(
             show_default=False,
         ),
     ] = None,
+    locked: Annotated[
+        bool, typer.Option("--locked", help="Do what RECIPE.lock says, and refuse anything else, naming it.")
+    ] = False,
 ) -> None:
     """Do what `plan` shows, with progress and a log. Run it again: only what is missing or stale is done.
 
@@ -76,6 +79,9 @@ def run(
     environment = read_environment(offline=offline)
     source: LoadedRecipe | Path
     if recipe.suffix == ".json":
+        if locked:
+            msg = "--locked is for a recipe: a plan is what it is already"
+            raise UsageError(msg, where=str(recipe))
         made, source = _read_plan(recipe, base, engine)
         folder = output or Path("runs") / made.recipe
         RunFolder(folder).refuse_second()
@@ -84,7 +90,11 @@ def run(
         source = load_recipe(recipe)
         folder = output or Path("runs") / source.recipe.name
         RunFolder(folder).refuse_second()
-        made = build_plan(source, environment=environment, engine=engine)
+        made = (
+            plan_locked(source, recipe, environment, engine)
+            if locked
+            else build_plan(source, environment=environment, engine=engine)
+        )
     code = follow(
         made,
         source,
@@ -96,8 +106,19 @@ def run(
         deadline=deadline,
         verify=verify,
     )
+    if locked:
+        from acsrecipe.pins import keep_lock
+
+        keep_lock(recipe, folder)
     if code:
         raise typer.Exit(code)
+
+
+def plan_locked(loaded: LoadedRecipe, recipe: Path, environment: Environment, engine: str | None) -> Plan:
+    """Plan a recipe as its lock has it."""
+    from acsrecipe.pins import build_locked_plan, lock_path, read_lock
+
+    return build_locked_plan(loaded, read_lock(lock_path(recipe)), environment=environment, engine=engine)
 
 
 def _read_plan(path: Path, base: Path | None, engine: str | None) -> tuple[Plan, Path]:
