@@ -1,0 +1,166 @@
+"""What the engine refuses, and what it does with files; on golden mini data where it needs some."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from acsrecipe.engines.embedded.fitsfile import hdu_of, open_fits, pixels, table, write_fits
+from acsrecipe.engines.embedded.modes import GROUPS, REQUIREMENTS
+from acsrecipe.engines.embedded.pipeline import calibrate
+from acsrecipe.errors import EngineError, InterruptedRunError
+
+
+@pytest.fixture
+def exposure(shared_dir: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Make a RAW file of the golden subarray with some primary cards changed; None deletes one."""
+    golden = shared_dir / "golden" / "pre_sub"
+    lines = (golden / "expected" / "j9sy01a1q_raw_primary_after_bestrefs.txt").read_text().split("\n")
+
+    def make(**changes: object) -> Path:
+        with fits.open(golden / "data" / "j9sy01a1q_raw.fits") as hdus:
+            hdus[0].header = fits.Header.fromstring("".join(line.ljust(80) for line in lines))
+            for keyword, value in changes.items():
+                if value is None:
+                    del hdus[0].header[keyword]
+                else:
+                    hdus[0].header[keyword] = value
+            path = tmp_path / "j9sy01a1q_raw.fits"
+            hdus.writeto(path, output_verify="ignore")
+        return path
+
+    return make
+
+
+@pytest.fixture
+def references(shared_dir: Path) -> Path:
+    return shared_dir / "golden" / "pre_sub" / "crds" / "references" / "hst"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"DARKTIME": None}, "DARKTIME is missing"),
+        ({"DETECTOR": "HRC"}, "DETECTOR is HRC, expected WFC"),
+        ({"BLEVCORR": "OMIT"}, "BLEVCORR is not PERFORM"),
+        ({"ATODCORR": "PERFORM"}, "ATODCORR is PERFORM"),
+        ({"SHADCORR": "PERFORM"}, "SHADCORR is PERFORM"),
+        ({"FLATCORR": "MAYBE"}, "FLATCORR is MAYBE, expected PERFORM, OMIT"),
+        ({"SATUFILE": "N/A"}, "SATUFILE is N/A, but BIASCORR needs it"),
+        ({"DARKFILE": "jref$absent_drk.fits"}, "there is no absent_drk.fits in"),
+        ({"CCDGAIN": 3.0}, "has no row for CCDAMP C, CCDCHIP 2, CCDGAIN 3"),
+        ({"CCDAMP": "E"}, "CCDAMP is E, expected letters of ABCD"),
+        ({"FILTER1": "F435W"}, "no PHOTFLAM row for acs,wfc1,f435w,mjd#"),
+        ({"EXPSTART": None}, "keyword EXPSTART is missing"),
+        ({"LFLTFILE": "jref$syn10003j_pfl.fits"}, "LFLTFILE names a file"),
+    ],
+)
+def test_what_calacs_would_ruin_or_fail_on_is_an_error_that_names_it(
+    changes: dict[str, object], message: str, exposure: Callable[..., Path], references: Path, tmp_path: Path
+) -> None:
+    path = exposure(**changes)
+    with pytest.raises(EngineError) as caught:
+        calibrate([path], references, tmp_path)
+    assert message in str(caught.value)
+    assert caught.value.where
+    assert not list(tmp_path.glob("*_flt.fits"))
+
+
+def test_a_product_that_is_there_is_not_overwritten(
+    exposure: Callable[..., Path], references: Path, tmp_path: Path
+) -> None:
+    path = exposure()
+    calibrate([path], references, tmp_path)
+    before = (tmp_path / "j9sy01a1q_flt.fits").read_bytes()
+    with pytest.raises(EngineError, match="exists already"):
+        calibrate([path], references, tmp_path)
+    assert (tmp_path / "j9sy01a1q_flt.fits").read_bytes() == before
+
+
+def test_a_file_cut_short_is_named_with_what_was_expected(
+    exposure: Callable[..., Path], references: Path, tmp_path: Path
+) -> None:
+    path = exposure()
+    path.write_bytes(path.read_bytes()[:40000])
+    with pytest.raises(EngineError, match="cut short"):
+        calibrate([path], references, tmp_path)
+    path.write_bytes(b"")
+    with pytest.raises(EngineError, match="empty"):
+        calibrate([path], references, tmp_path)
+    path.write_bytes(b"<html>not found</html>" * 200)
+    with pytest.raises(EngineError, match="expected a FITS file"):
+        calibrate([path], references, tmp_path)
+
+
+def test_an_error_in_a_report_stops_the_engine(exposure: Callable[..., Path], references: Path, tmp_path: Path) -> None:
+    def stop(line: str) -> None:
+        if line.startswith("BLEVCORR"):
+            raise InterruptedRunError("enough")
+
+    with pytest.raises(InterruptedRunError):
+        calibrate([exposure()], references, tmp_path, report=stop)
+    assert not list(tmp_path.glob("*_flt.fits"))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_make_no_difference(threads: int, shared_dir: Path, tmp_path: Path) -> None:
+    golden = shared_dir / "golden" / "post_dth"
+    raws = []
+    for raw in sorted((golden / "data").glob("*_raw.fits")):
+        with fits.open(raw) as hdus:
+            text = (golden / "expected" / f"{raw.stem}_primary_after_bestrefs.txt").read_text().split("\n")
+            hdus[0].header = fits.Header.fromstring("".join(line.ljust(80) for line in text))
+            hdus[0].header["PCTECORR"] = "OMIT"
+            raws.append(tmp_path / raw.name)
+            hdus.writeto(raws[-1], output_verify="ignore")
+    for path in calibrate(raws, golden / "crds" / "references" / "hst", tmp_path, threads=threads):
+        mine, theirs = open_fits(path), open_fits(golden / "expected" / path.name)
+        for name, version in (("SCI", 1), ("ERR", 2)):
+            a, b = (pixels(f, hdu_of(f, name, version), np.float32) for f in (mine, theirs))
+            assert a.tobytes() == b.tobytes()
+
+
+def test_constant_planes_and_tables_are_read_as_their_cards_say(shared_dir: Path) -> None:
+    raw = open_fits(shared_dir / "golden" / "pre_sub" / "data" / "j9sy01a1q_raw.fits")
+    err = pixels(raw, hdu_of(raw, "ERR", 1), np.float32)
+    assert err.shape == (116, 152)
+    assert not err.any()
+    folder = shared_dir / "golden" / "pre_sub" / "crds" / "references" / "hst"
+    ccd = open_fits(next(folder.glob("*_ccd.fits")))
+    with fits.open(ccd.path) as hdus:
+        expected = hdus[1].data
+        columns = table(ccd, ccd.hdus[1])
+        assert set(columns) == set(expected.names)
+        assert (columns["ATODGNC"] == expected["ATODGNC"]).all()
+
+
+def test_tables_of_columns_that_vary_in_length_are_refused(tmp_path: Path) -> None:
+    rows = fits.Column("A", "PD()", array=np.array([[1.0], [1.0, 2.0]], dtype=object))
+    fits.BinTableHDU.from_columns([rows]).writeto(tmp_path / "x.fits")
+    file = open_fits(tmp_path / "x.fits")
+    with pytest.raises(EngineError, match=r"TFORM PD.*expected one of"):
+        table(file, file.hdus[1])
+
+
+def test_written_arrays_are_read_by_astropy(tmp_path: Path) -> None:
+    data = np.arange(12, dtype=np.float32).reshape(3, 4)
+    cards = ["SIMPLE  =                    T", "BITPIX  =                  -32", "NAXIS   =                    2"]
+    cards += ["NAXIS1  =                    4", "NAXIS2  =                    3", "END"]
+    block = "".join(card.ljust(80) for card in cards).ljust(2880).encode()
+    write_fits(tmp_path / "x.fits", [(block, data)])
+    assert (fits.getdata(tmp_path / "x.fits") == data).all()
+    assert (tmp_path / "x.fits").stat().st_size == 5760
+
+
+def test_what_the_engine_can_do_is_said_without_loading_it() -> None:
+    code = "import sys; import acsrecipe.engines.embedded.modes; print({'numba', 'numpy', 'astropy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+    assert {requirement.keyword for requirement in REQUIREMENTS} >= {"DETECTOR", "BLEVCORR", "DARKTIME", "NAXIS2"}
+    assert GROUPS == ("DTH", "CR", "RPT")
