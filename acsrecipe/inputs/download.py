@@ -212,6 +212,8 @@ class _Attempt:
 
     def run(self) -> None:
         """Ask for what is missing, and take it."""
+        if not self.etag:
+            self._restart("")  # nothing would tell one version from the next
         headers = {"Range": f"bytes={self.length}-", "If-Range": self.etag} if self.length else {}
         with self.client.get(
             self.wanted.source, headers, exclusive=self.wanted.exclusive, until=self.until
@@ -243,7 +245,7 @@ class _Attempt:
         etag = strong_etag(response)
         if response.status_code == 206:
             begin, _, total = read_content_range(response.headers.get("Content-Range", ""))
-            if begin == self.length and etag == self.etag and total in (self.wanted.size, -1):
+            if self.etag and begin == self.length and etag == self.etag and total in (self.wanted.size, -1):
                 return self.wanted.size
             self._restart("")
             msg = "the file changed between two attempts; it is begun anew"

@@ -86,10 +86,13 @@ class Mast:
         self._ask_token = ask_token
         self._listed: dict[str, dict[str, Listed]] = {}
         self._asked: set[str] = set()
+        self._searched: set[str] = set()
         self._looks: dict[str, Future[_Look]] = {}
         self._missions = Missions(settings)
         self._client = Client(settings)
-        self._pool = ThreadPoolExecutor(max_workers=max(1, settings.connections), thread_name_prefix="mast")
+        # Header blocks are small: twice as many requests for them as for whole files are still few.
+        size = settings.connections if whole else 2 * settings.connections
+        self._pool = ThreadPoolExecutor(max_workers=max(1, size), thread_name_prefix="mast")
 
     def close(self) -> None:
         """Drop connections and what is still waiting for one."""
@@ -189,8 +192,8 @@ class Mast:
         searches = {f"{one[:_VISIT]}*" for one in names if one not in self._listed}
         wide = {one: f"{one.replace('?', '*').split('*')[0][:_VISIT]}*" for one in new if one not in names}
         searches |= set(wide.values())
-        for search in sorted(searches - self._asked):
-            self._asked.add(search)
+        for search in sorted(searches - self._searched):
+            self._searched.add(search)
             datasets = self._missions.datasets(search.upper(), self.proposal)
             fresh = [name for name in datasets if name.lower() not in self._asked]
             self._asked.update(name.lower() for name in fresh)

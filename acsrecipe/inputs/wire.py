@@ -105,7 +105,7 @@ class Client:
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         # What is counted and hashed are the bytes of the file: no compression on the way.
         self._session.headers.update({"Accept-Encoding": "identity", "User-Agent": "acsrecipe", "Accept": "*/*"})
-        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=settings.connections, pool_block=False)
+        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=2 * settings.connections, pool_block=False)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
