@@ -159,7 +159,7 @@ def test_written_arrays_are_read_by_astropy(tmp_path: Path) -> None:
 
 
 def test_what_the_engine_can_do_is_said_without_loading_it() -> None:
-    code = "import sys; import acsrecipe.engines.embedded.modes; print({'numba', 'numpy', 'astropy'} & set(sys.modules))"
+    code = "import sys; import acsrecipe.engines.embedded.modes; print({*sys.modules} & {'numba', 'numpy', 'astropy'})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
     assert {requirement.keyword for requirement in REQUIREMENTS} >= {"DETECTOR", "BLEVCORR", "DARKTIME", "NAXIS2"}
