@@ -60,11 +60,12 @@ def fast(pixels: np.ndarray, traps: np.ndarray, table: Traps) -> np.ndarray:
     prepare_traps(traps.astype(np.float32), wide, lower, ratio, falls)
     column[:] = -np.inf
     column[:rows] = pixels
-    highest = np.full(-(-blocks // LANES) * LANES, -np.inf)
+    bounds = np.full((2, -(-blocks // LANES) * LANES), -np.inf)
     peak = np.abs(table.release).max(axis=1)
+    loss = table.size * traps.max() * (1.001 - table.cumulated.min(axis=1))
     readout(
         column,
-        highest,
+        bounds,
         blocks,
         wide,
         lower,
@@ -75,6 +76,7 @@ def fast(pixels: np.ndarray, traps: np.ndarray, table: Traps) -> np.ndarray:
         table.release,
         table.cumulated,
         peak,
+        loss,
         table.length,
     )
     assert np.all(column[rows:] == -np.inf)

@@ -94,14 +94,17 @@ def block_max(typing_context: Any, column: Any, start: Any) -> Any:
     """Find the highest of the 64 elements from `start`, none of them NaN."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = _load(builder, arguments[0], arguments[1], LANES)
-        lanes = LANES
-        while lanes > 1:
-            lanes //= 2
-            low = _part(builder, vector, 0, lanes)
-            high = _part(builder, vector, lanes, lanes)
-            vector = builder.select(builder.fcmp_ordered(">", low, high), low, high)
-        return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+        return _extreme(builder, arguments[0], arguments[1], ">")
+
+    return _REAL(_WHOLE, _WHOLE), generate
+
+
+@instructions
+def block_min(typing_context: Any, column: Any, start: Any) -> Any:
+    """Find the lowest of the 64 elements from `start`, none of them NaN."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _extreme(builder, arguments[0], arguments[1], "<")
 
     return _REAL(_WHOLE, _WHOLE), generate
 
@@ -178,17 +181,49 @@ def pass_filled(
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, row = arguments[:2]
-        own, below, scale = (_load(builder, table, row, CHUNK) for table in arguments[2:5])
-        sizes, firsts, lefts = (_splat(builder, value, CHUNK) for value in arguments[5:8])
-        held = builder.fmul(builder.fmul(sizes, below), scale)
-        gain = builder.fadd(builder.fmul(firsts, held), builder.fmul(lefts, held))
-        _add_between(builder, array, row, builder.fsub(gain, builder.fmul(sizes, own)), *arguments[8:])
+        _add_between(builder, array, row, _balance(builder, row, *arguments[2:8]), *arguments[8:])
         return context.get_dummy_value()
 
     signature = types.void(
         *(_WHOLE, _WHOLE, _WHOLE, _WHOLE, _WHOLE), *(_REAL, _REAL, _REAL), *(_WHOLE, _WHOLE, _WHOLE), _REAL
     )
     return signature, generate
+
+
+@instructions
+def pass_all_filled(
+    typing_context: Any, pixels: Any, start: Any, traps: Any, lower: Any, ratio: Any, size: Any, first: Any, left: Any
+) -> Any:
+    """Do `pass_filled` for all of 8."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, row = arguments[:2]
+        before = _load(builder, array, row, CHUNK)
+        after = builder.fadd(before, _balance(builder, row, *arguments[2:]))
+        builder.store(after, _pointer(builder, array, row, before.type)).align = 8
+        return context.get_dummy_value()
+
+    return types.void(_WHOLE, _WHOLE, _WHOLE, _WHOLE, _WHOLE, _REAL, _REAL, _REAL), generate
+
+
+def _balance(builder: Any, row: Any, traps: Any, lower: Any, ratio: Any, size: Any, first: Any, left: Any) -> Any:
+    """Work out what filled pixels, each with a filled one before it, gain less what they lose."""
+    own, below, scale = (_load(builder, table, row, CHUNK) for table in (traps, lower, ratio))
+    sizes, firsts, lefts = (_splat(builder, value, CHUNK) for value in (size, first, left))
+    held = builder.fmul(builder.fmul(sizes, below), scale)
+    gain = builder.fadd(builder.fmul(firsts, held), builder.fmul(lefts, held))
+    return builder.fsub(gain, builder.fmul(sizes, own))
+
+
+def _extreme(builder: Any, array: Any, start: Any, order: str) -> Any:
+    vector = _load(builder, array, start, LANES)
+    lanes = LANES
+    while lanes > 1:
+        lanes //= 2
+        low = _part(builder, vector, 0, lanes)
+        high = _part(builder, vector, lanes, lanes)
+        vector = builder.select(builder.fcmp_ordered(order, low, high), low, high)
+    return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
 
 
 def _add_between(builder: Any, array: Any, row: Any, gain: Any, low: Any, high: Any, at: Any, step: Any) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from acsrecipe.engines.embedded.compiled import Doubles, Image
-from acsrecipe.engines.embedded.cte.inversion import invert_columns, profiles
+from acsrecipe.engines.embedded.cte.inversion import invert_columns, losses, profiles
 from acsrecipe.engines.embedded.cte.smoothing import ENOUGH, LEAST_NOISE, MOST_STEPS, smooth_columns
 from acsrecipe.engines.embedded.cte.table import CteTable, TrapSet
 from acsrecipe.engines.embedded.cte.transfer import apply_correction, fetch_lines
@@ -222,6 +222,7 @@ def correct_amp(
     smooth = smooth_frame(observed, noise, workers)
     corrected = np.empty_like(smooth)
     release, cumulated, peak, size = profiles(traps)
+    loss = losses(traps, sensitivities, fraction, sci.shape[1])
 
     def invert(first: int, last: int) -> int:
         runs: int = invert_columns(
@@ -236,6 +237,7 @@ def correct_amp(
             release,
             cumulated,
             peak,
+            loss,
             traps.length,
             traps.models,
             traps.shifts,

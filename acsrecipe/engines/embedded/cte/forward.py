@@ -6,7 +6,7 @@ import numpy as np
 
 from acsrecipe.engines.embedded.compiled import Doubles, Image, compiled
 from acsrecipe.engines.embedded.cte.bits import CHUNK, LANES
-from acsrecipe.engines.embedded.cte.inversion import aligned, fill_traps, prepare_traps, profiles
+from acsrecipe.engines.embedded.cte.inversion import aligned, fill_traps, losses, prepare_traps, profiles
 from acsrecipe.engines.embedded.cte.readout import readout
 from acsrecipe.engines.embedded.cte.table import TrapSet
 from acsrecipe.engines.embedded.cte.workers import Workers
@@ -25,6 +25,7 @@ def trail_columns(
     release: Doubles,
     cumulated: Doubles,
     peak: Doubles,
+    loss: Doubles,
     length: int,
     shifts: int,
 ) -> None:
@@ -33,7 +34,7 @@ def trail_columns(
     blocks = (rows + LANES - 1) // LANES
     padded = blocks * LANES
     pixels = aligned(padded + CHUNK)
-    highest = np.full((blocks + LANES - 1) // LANES * LANES, -np.inf)
+    bounds = np.full((2, (blocks + LANES - 1) // LANES * LANES), -np.inf)
     traps = np.empty(rows, np.float32)
     wide = aligned(padded + CHUNK)
     lower = aligned(padded + CHUNK)
@@ -46,7 +47,7 @@ def trail_columns(
         for i in range(rows):
             pixels[i] = frame[column, i]
         for _ in range(shifts):
-            readout(pixels, highest, blocks, wide, lower, ratio, falls, q, size, release, cumulated, peak, length)
+            readout(pixels, bounds, blocks, wide, lower, ratio, falls, q, size, release, cumulated, peak, loss, length)
         for i in range(rows):
             trailed[column, i] = pixels[i]
 
@@ -70,6 +71,7 @@ def trail_amp(frame: Image, traps: TrapSet, sensitivities: Doubles, *, fraction:
     observed = np.ascontiguousarray(frame)
     trailed = np.empty_like(observed)
     release, cumulated, peak, size = profiles(traps)
+    loss = losses(traps, sensitivities, fraction, frame.shape[1])
 
     def read(first: int, last: int) -> None:
         trail_columns(
@@ -84,6 +86,7 @@ def trail_amp(frame: Image, traps: TrapSet, sensitivities: Doubles, *, fraction:
             release,
             cumulated,
             peak,
+            loss,
             traps.length,
             traps.shifts,
         )

@@ -109,6 +109,7 @@ def invert_columns(
     release: Doubles,
     cumulated: Doubles,
     peak: Doubles,
+    loss: Doubles,
     length: int,
     models: int,
     shifts: int,
@@ -129,7 +130,7 @@ def invert_columns(
         See `fill_traps`.
     fraction, threshold : float
         See `fill_traps`, `ease_cosmic_rays`.
-    q, size, release, cumulated, peak, length
+    q, size, release, cumulated, peak, loss, length
         See `readout`.
     models, shifts : int
         PCTENFOR, PCTENPAR.
@@ -147,7 +148,7 @@ def invert_columns(
     observed = np.empty(rows)
     before = np.empty(rows)
     model = aligned(padded + CHUNK)
-    highest = np.full(groups * LANES, -np.inf)
+    bounds = np.full((2, groups * LANES), -np.inf)
     traps = np.empty(rows, np.float32)
     wide = aligned(padded + CHUNK)
     lower = aligned(padded + CHUNK)
@@ -173,7 +174,20 @@ def invert_columns(
                         readout_plain(model, rows, wide, q, size, release, cumulated, length)
                     else:
                         readout(
-                            model, highest, blocks, wide, lower, ratio, falls, q, size, release, cumulated, peak, length
+                            model,
+                            bounds,
+                            blocks,
+                            wide,
+                            lower,
+                            ratio,
+                            falls,
+                            q,
+                            size,
+                            release,
+                            cumulated,
+                            peak,
+                            loss,
+                            length,
                         )
                 if step < models - 1:
                     for i in range(rows):
@@ -206,3 +220,21 @@ def profiles(traps: TrapSet) -> tuple[Doubles, Doubles, Doubles, Doubles]:
     release = np.pad(traps.release[:, : traps.length], padding)
     cumulated = np.pad(traps.cumulated[:, : traps.length], padding)
     return release, cumulated, np.abs(release).max(axis=1), traps.size / traps.shifts
+
+
+def losses(traps: TrapSet, sensitivities: Doubles, fraction: float, rows: int) -> Doubles:
+    """Bound what a pixel can lose to each trap in one readout, in any of the columns.
+
+    It loses `size` times the traps of its row, at most, where what is released to it is not negative; a little more
+    where `cumulated` is a little below 0, and for rounding. Tables with other signs give no bound.
+
+    Returns
+    -------
+    (ntraps,) float64, electrons
+    """
+    release, cumulated, _, size = profiles(traps)
+    if fraction < 0 or sensitivities.min(initial=0) < 0 or release.min() < 0 or size.min() < 0:
+        return np.full(size.size, np.inf)
+    # Interpolation between nodes, and beyond the last one, stays within their extremes.
+    most = sensitivities.max(initial=0) * fraction * max(1.0, rows / DETECTOR_ROWS) * 1.001
+    return np.asarray(size * most * (1.001 - cumulated.min(axis=1)))

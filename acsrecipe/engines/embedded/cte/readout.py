@@ -30,15 +30,18 @@ from acsrecipe.engines.embedded.cte.bits import (
     add_trail,
     address,
     block_max,
+    block_min,
     count_bits,
     filled_mask,
     lowest_bit,
+    pass_all_filled,
     pass_filled,
     peek,
     peek_int,
     poke,
 )
 
+ALL_FILLED = -1  # an int64 with every bit set
 MANY_RUNS = 12  # a block with more stretches than this is walked pixel by pixel
 
 
@@ -156,15 +159,17 @@ def _pass(
     i = start & -CHUNK
     pass_filled(pixels, i, traps, lower, ratio, size, first, left, start + 1 - i, stop - i, start - i, step)
     i += CHUNK
-    while i < stop:
-        pass_filled(pixels, i, traps, lower, ratio, size, first, left, 0, stop - i, -1, 0.0)
+    while i + CHUNK <= stop:
+        pass_all_filled(pixels, i, traps, lower, ratio, size, first, left)
         i += CHUNK
+    if i < stop:
+        pass_filled(pixels, i, traps, lower, ratio, size, first, left, 0, stop - i, -1, 0.0)
 
 
 @compiled
 def readout(
     pixels: Doubles,
-    highest: Doubles,
+    bounds: Doubles,
     blocks: int,
     traps: Doubles,
     lower: Doubles,
@@ -175,6 +180,7 @@ def readout(
     release: Doubles,
     cumulated: Doubles,
     peak: Doubles,
+    loss: Doubles,
     length: int,
 ) -> None:
     """Simulate one readout in place: the bits of `readout_plain`, for a column without NaN.
@@ -183,8 +189,8 @@ def readout(
     ----------
     pixels : (64 * blocks + 8,) float64, electrons
         The column; rows that do not exist are -inf.
-    highest : (64 * ceil(blocks / 64),) float64
-        Scratch: an upper bound of each block of 64 rows; places that are no block are -inf.
+    bounds : (2, 64 * ceil(blocks / 64)) float64
+        Scratch: an upper and a lower bound of each block of 64 rows; places that are no block are -inf.
     blocks : int
         Number of blocks.
     traps, lower, ratio : (64 * blocks + 8,) float64
@@ -197,9 +203,12 @@ def readout(
         See `readout_plain`; eight zeros before and eight behind.
     peak : (ntraps,) float64
         The largest absolute value in each line of `release`.
+    loss : (ntraps,) float64, electrons
+        No pixel that fills trap w loses more (see `losses`); inf if any pixel may.
     """
     column = address(pixels)
-    bounds = address(highest)
+    highest = address(bounds)
+    lowest = address(bounds) + bounds.shape[1] * 8
     here = address(traps)
     below = address(lower)
     scale = address(ratio)
@@ -208,9 +217,9 @@ def readout(
     top = -np.inf
     for b in range(blocks):
         level = block_max(column, b * LANES)
-        poke(bounds, b, level)
-        if level > top:
-            top = level
+        poke(highest, b, level)
+        poke(lowest, b, block_min(column, b * LANES))
+        top = max(top, level)
     groups = (blocks + LANES - 1) // LANES
     rows = blocks * LANES
 
@@ -225,21 +234,48 @@ def readout(
         held = 0.0
         done = 0  # rows before this one are finished for this trap
         for group in range(groups):
-            candidates = filled_mask(bounds, group * LANES, level)
+            candidates = filled_mask(highest, group * LANES, level)
+            full = filled_mask(lowest, group * LANES, level)
             while candidates != 0:
-                b = group * LANES + lowest_bit(candidates)
+                place = lowest_bit(candidates)
                 candidates &= candidates - 1
+                b = group * LANES + place
                 start = b * LANES
+                if full & (1 << place):
+                    # As many blocks as follow one another, and have no pixel below the level, are passed at once.
+                    if since < length and done < start:
+                        end = min(start, done + length - since)
+                        _raise(highest, done, end, peak[w] * abs(held))
+                        held = _trail(column, done, end, drops, scale, trail, since, held, False, 0.0)
+                        since += end - done
+                    after = lowest_bit(~(full | ((1 << place) - 1)))
+                    candidates = 0 if after == LANES else candidates & (-1 << after)
+                    stop = (group * LANES + after) * LANES
+                    scaled = held * peek(scale, start)
+                    step = peek(trail, CHUNK + since) * scaled + peek(total, CHUNK + since) * scaled
+                    step -= own * peek(here, start)
+                    _pass(column, start, stop, here, below, scale, own, peek(trail, CHUNK), peek(total, CHUNK), step)
+                    for k in range(b, group * LANES + after):
+                        poke(highest, k, np.inf)
+                        poke(lowest, k, peek(lowest, k) - loss[w])
+                    top = np.inf
+                    held = own * peek(here, stop - 1)
+                    since = 0
+                    done = stop
+                    continue
                 mask = filled_mask(column, start, level)
                 if mask == 0:
                     # What a trail from before may add, is added to the bound when it is.
-                    poke(bounds, b, block_max(column, start))
+                    poke(highest, b, block_max(column, start))
                     continue
-                poke(bounds, b, np.inf)  # it will be asked again: the next level is lower
+                poke(highest, b, np.inf)  # it will be asked again: the next level is lower
+                # All filled, without the bound saying so: find out how far above the level they are.
+                least = block_min(column, start) if mask == ALL_FILLED else peek(lowest, b)
+                poke(lowest, b, least - loss[w])
                 top = np.inf
                 if since < length and done < start:
                     end = min(start, done + length - since)
-                    _raise(bounds, done, end, peak[w] * abs(held))
+                    _raise(highest, done, end, peak[w] * abs(held))
                     held = _trail(column, done, end, drops, scale, trail, since, held, False, 0.0)
                     since += end - done
                     done = end
@@ -282,7 +318,7 @@ def readout(
                     )
                     held = own * peek(here, stop - 1)
                     if end > start + LANES:
-                        _raise(bounds, start + LANES, end, peak[w] * abs(held))
+                        _raise(highest, start + LANES, end, peak[w] * abs(held))
                     if stop == i + 1:
                         held = _trail(column, stop, end, drops, scale, trail, 0, held, True, step)
                     else:
@@ -293,7 +329,7 @@ def readout(
                     done = end
         if since < length and done < rows:
             end = min(rows, done + length - since)
-            _raise(bounds, done, end, peak[w] * abs(held))
+            _raise(highest, done, end, peak[w] * abs(held))
             _trail(column, done, end, drops, scale, trail, since, held, False, 0.0)
 
 
