@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from acsrecipe.errors import EngineError, IntegrityError, OutputError
-from acsrecipe.files import sha256_file
+from acsrecipe.files import sha256_file, writing
 from acsrecipe.inputs.crds_cache import CrdsSettings
 from acsrecipe.inputs.store import Store
 from acsrecipe.inputs.wire import MastSettings
 from acsrecipe.plan.model import ARCHIVED, Outcome, PlannedFile, Task
 from acsrecipe.run.hashes import take_mark
+from acsrecipe.run.stamp import Stamp, stamp_product
 
 REFERENCES = "ref"
 """Sub-folder of an attempt that holds its references; calacs gets it as a relative ``jref=ref/``."""
@@ -45,6 +46,8 @@ class Job:
         The folder of downloads.
     mast, crds : settings or None
         How to fetch what is not here. They may hold a token: a job is never logged.
+    stamp : Stamp or None
+        What its products say of how they were made.
     """
 
     task: Task
@@ -58,6 +61,7 @@ class Job:
     store: Path | None = None
     mast: MastSettings | None = None
     crds: CrdsSettings | None = None
+    stamp: Stamp | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,8 @@ def _stage(job: Job, file: PlannedFile) -> dict[str, Any]:
         found = copy_file(source, target)
     else:
         found = sha256_file(source)
-        target.symlink_to(source.resolve())
+        with writing(target):
+            target.symlink_to(source.resolve())
     if expected and found != expected:
         msg = f"changed since the plan was made: its sha256 is {found[:12]}..., the plan saw {expected[:12]}..."
         raise IntegrityError(
@@ -171,7 +176,8 @@ def _stage_upstream(job: Job) -> tuple[dict[str, Any], ...]:
             found = copy_file(source, job.folder / name)
         else:
             found = sha256_file(source)
-            (job.folder / name).symlink_to(source.resolve())
+            with writing(job.folder / name):
+                (job.folder / name).symlink_to(source.resolve())
         staged.append({"role": "product", "path": name, "sha256": found})
     return tuple(staged)
 
@@ -179,7 +185,8 @@ def _stage_upstream(job: Job) -> tuple[dict[str, Any], ...]:
 def _stage_references(job: Job) -> tuple[dict[str, Any], ...]:
     """Link references under their bare names; what is there must be what the plan saw."""
     folder = job.folder / REFERENCES
-    folder.mkdir()
+    with writing(folder):
+        folder.mkdir()
     staged = {}
     for reference in job.task.references:
         source = (job.base / reference.path).resolve()
@@ -201,7 +208,8 @@ def _stage_references(job: Job) -> tuple[dict[str, Any], ...]:
             )
         link = folder / reference.name
         if not link.is_symlink():
-            link.symlink_to(source)
+            with writing(link):
+                link.symlink_to(source)
         staged[reference.keyword] = {
             "keyword": reference.keyword,
             "name": reference.name,
@@ -224,7 +232,10 @@ def _collect(job: Job) -> tuple[dict[str, Any], ...]:
         if not path.is_file() or path.is_symlink():
             msg = f"{output.name} was not made"
             raise OutputError(msg, where=job.task.id, hint="look at the trailer in the log", code="W003")
-        found.append(_describe(path, output.folder))
+        stamped = {}
+        if job.stamp is not None and output.folder == "products":
+            stamped = {"sha256_unstamped": stamp_product(path, job.stamp)}
+        found.append({**_describe(path, output.folder), **stamped})
     found += [_describe(path, "logs") for path in sorted(job.folder.glob("*.tra"))]
     return tuple(found)
 

@@ -62,11 +62,18 @@ class RunFolder:
             Where it can't be made, or is not writable.
         """
         try:
+            above = self.root.absolute()
+            while not above.exists():
+                above = above.parent
             for folder in (self.root, self.work, *(self.root / name for name in FOLDERS)):
                 folder.mkdir(parents=True, exist_ok=True)
                 if not os.access(folder, os.W_OK):
                     msg = "not writable"
                     raise PermissionError(0, msg, str(folder))
+            new = self.root.absolute()
+            while new != above:  # Its own content is synced when the log is opened.
+                new = new.parent
+                files.fsync_dir(new)
         except OSError as error:
             msg = f"the output folder can't be used: {error.strerror or error}"
             raise OutputError(
@@ -190,7 +197,7 @@ class RunFolder:
             if list(output["mark"]) != _late_mark(source):
                 msg = f"{output['name']} changed after it was checked"
                 raise IntegrityError(
-                    msg, where=str(source), hint="does the engine or step leave a process behind?", code="O005"
+                    msg, where=str(source), hint="does the engine or step leave a process behind?", code="O006"
                 )
             target = self.root / output["folder"] / output["name"] if output["folder"] else source
             kept = {key: value for key, value in output.items() if key != "mark"}
@@ -234,6 +241,8 @@ class RunFolder:
                         files.publish_new(source, target)
                 else:
                     files.fsync_file(source)
+                    for folder in (attempt, attempt.parent, self.work):
+                        files.fsync_dir(folder)
                 self.memo.remember(target, take_mark(target), output["sha256"])
             published.append({**output, **aside})
         return published

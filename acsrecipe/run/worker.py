@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 
-from acsrecipe.errors import AcsRecipeError, EngineError
+from acsrecipe.errors import AcsRecipeError, EngineError, OutputError
 from acsrecipe.process import die_with_parent
 from acsrecipe.run.pool import Done, Report, receive, send
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main() -> int:
@@ -42,9 +45,16 @@ def main() -> int:
             import traceback
 
             traceback.print_exc()
-            kind = type(error).__name__
-            done = Done(task, error=EngineError(f"unexpected {kind}: {error}", where=task, code="E099"))
+            done = Done(task, error=explain(error, task))
         send(answers, done)
+
+
+def explain(error: Exception, task: str) -> AcsRecipeError:
+    """Turn what nobody expected into an error for people: of the disk where it is full, else of the engine."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        msg = f"can't be written: {error.strerror}"
+        return OutputError(msg, where=str(error.filename or task), hint="free some space", code="O005")
+    return EngineError(f"unexpected {type(error).__name__}: {error}", where=task, code="E099")
 
 
 if __name__ == "__main__":
