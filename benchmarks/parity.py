@@ -1,9 +1,11 @@
 """Compare the embedded engine with calacs.e, mode by mode: pixels, cards, times.
 
-    python benchmarks/parity.py [--calacs PATH] [--modes pre_dth ...] [--seeds 1 2] [--full-frame] [--write]
+    python benchmarks/parity.py [--calacs PATH] [--modes pre_dth ...] [--seeds 1 2] [--true-size pre_dth ...]
+                                [--cte pre_dth ...] [--write]
 
 Data are made by the demo generator (no file of the telescope is needed); calacs.e must be installed, for
-comparison on one's own machine. ``--write`` puts the table into docs/engines.md.
+comparison on one's own machine. Frames are small, but for the modes under --true-size and those that exist at
+true size only. --cte names modes to run with PCTECORR too. --write puts the table into docs/engines.md.
 """
 
 from __future__ import annotations
@@ -140,17 +142,18 @@ def run_calacs(executable: str, folder: Path, names: list[str], references: Path
     return time.perf_counter() - start
 
 
-def try_mode(name: str, seed: int, work: Path, executable: str, tally: Tally, *, full_frame: bool) -> None:
+def try_mode(name: str, seed: int, work: Path, executable: str, tally: Tally, *, full_frame: bool, cte: bool) -> None:
     """Make a data set, calibrate it with both engines, compare."""
     dataset = make_dataset(work / "data", seed=seed, mode=name, full_frame=full_frame)
     references = dataset.crds / "references" / "hst"
-    raws = stage(dataset, work / "calacs", {"PCTECORR": "OMIT"})
+    changes = {"PCTECORR": "PERFORM" if cte else "OMIT"}
+    raws = stage(dataset, work / "calacs", changes)
     grouped = bool(dataset.association) and MODES[name].member != "EXP-DTH"
     association = work / "calacs" / f"{dataset.association}_asn.fits"
     inputs = [association.name] if grouped else [raw.name for raw in raws]
     output = work / "embedded"
     output.mkdir()
-    own = stage(dataset, work / "raw", {"PCTECORR": "OMIT"})
+    own = stage(dataset, work / "raw", changes)
     start = time.perf_counter()
     mine = calibrate(own, references, output, association=work / "raw" / association.name if grouped else None)
     tally.embedded.append((time.perf_counter() - start) / len(raws))
@@ -158,7 +161,7 @@ def try_mode(name: str, seed: int, work: Path, executable: str, tally: Tally, *,
     theirs = sorted(
         path.name
         for path in (work / "calacs").glob("*.fits")
-        if path.name.rpartition("_")[2] in ("flt.fits", "crj.fits", "sfl.fits")
+        if path.name.rpartition("_")[2] in ("flt.fits", "flc.fits", "crj.fits", "crc.fits")
     )
     if sorted(path.name for path in mine) != theirs:
         tally.cards += 1
@@ -170,7 +173,10 @@ def try_mode(name: str, seed: int, work: Path, executable: str, tally: Tally, *,
 
 def rows(tallies: dict[str, Tally]) -> Iterator[str]:
     """Write the table, in Markdown."""
-    yield "| mode | what it is | products | SCI, ERR, DQ pixels that differ | cards that differ | calacs.e, s | embedded, s |"
+    yield (
+        "| mode | what it is | products | SCI, ERR, DQ pixels that differ "
+        "| cards that differ | calacs.e, s | embedded, s |"
+    )
     yield "|---|---|---|---|---|---|---|"
     for name, tally in tallies.items():
         pixels = ", ".join(str(tally.differing[plane]) for plane in ("SCI", "ERR", "DQ"))
@@ -179,7 +185,8 @@ def rows(tallies: dict[str, Tally]) -> Iterator[str]:
         cards = f"{tally.cards} ({tally.card})" if tally.cards else "listed ones only"
         times = " | ".join(f"{np.median(t):.2f}" for t in (tally.calacs, tally.embedded))
         mode = MODES[name.split(" ")[0]]
-        yield f"| {name} | {mode.summary} | {tally.products} | {pixels} of {sum(tally.pixels.values())} | {cards} | {times} |"
+        total = sum(tally.pixels.values())
+        yield f"| {name} | {mode.summary} | {tally.products} | {pixels} of {total} | {cards} | {times} |"
 
 
 def main() -> int:
@@ -188,20 +195,23 @@ def main() -> int:
     parser.add_argument("--calacs", default=shutil.which("calacs.e"), help="the program; default: on the PATH")
     parser.add_argument("--modes", nargs="*", default=list(MODES), choices=list(MODES), metavar="MODE")
     parser.add_argument("--seeds", nargs="*", type=int, default=[1, 2])
-    parser.add_argument("--full-frame", action="store_true", help="every mode at true size")
+    parser.add_argument("--true-size", nargs="*", default=[], choices=list(MODES), metavar="MODE")
+    parser.add_argument("--cte", nargs="*", default=[], choices=list(MODES), metavar="MODE")
     parser.add_argument("--write", action="store_true", help="put the table into docs/engines.md")
     options = parser.parse_args()
     if options.calacs is None:
         parser.error("calacs.e is not on the PATH (conda-forge package hstcal); name it with --calacs")
     tallies: dict[str, Tally] = {}
-    for name in options.modes:
-        true_size = options.full_frame or MODES[name].true_size
-        label = f"{name} (true size)" if true_size else name
+    wanted = [(name, False, MODES[name].true_size) for name in options.modes]
+    wanted += [(name, False, True) for name in options.true_size if not MODES[name].true_size]
+    wanted += [(name, True, False) for name in options.cte]
+    for name, cte, true_size in wanted:
+        label = name + (" with CTE" if cte else "") + (" (true size)" if true_size else "")
         tally = tallies.setdefault(label, Tally())
         for seed in options.seeds[:1] if true_size else options.seeds:
             with tempfile.TemporaryDirectory(prefix="parity-") as work:
                 try:
-                    try_mode(name, seed, Path(work), options.calacs, tally, full_frame=options.full_frame)
+                    try_mode(name, seed, Path(work), options.calacs, tally, full_frame=true_size, cte=cte)
                 except Exception as error:  # one mode that fails must not hide the others
                     tally.cards += 1
                     tally.card = tally.card or f"{type(error).__name__}: {error}".replace("\n", " ")
