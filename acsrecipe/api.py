@@ -146,8 +146,18 @@ def run_plan(
         store=open_store(environment).root,
         mast=mast_settings(environment, with_token=needs_token(plan)),
         crds=_crds_for(plan, recipe, environment),
+        revision=_revision(plan, recipe, environment),
     )
     return _run_plan(plan, options, observe=observe, stop=stop)
+
+
+def _revision(plan: Plan, recipe: LoadedRecipe | Path, environment: Environment) -> str:
+    """Give the git revision of the recipe, where products are to say it and it is in a repository."""
+    from acsrecipe.recipe.revision import revision_of
+
+    if isinstance(recipe, Path) or recipe.path is None or not any(task.stamp for task in plan.tasks):
+        return ""
+    return revision_of(recipe.path, environment.search_path)
 
 
 def look(recipe: LoadedRecipe, environment: Environment) -> Inventory:

@@ -22,7 +22,7 @@ HEAD = """\
 # What acsrecipe resolved for {recipe}. Not to be edited: `acsrecipe lock` writes it,
 # `acsrecipe lock --check` compares it with what is, `acsrecipe run --locked` does nothing else.
 """
-PARTS = ("observations", "association", "switches", "headers", "references", "calibrate", "post")
+PARTS = ("observations", "association", "switches", "headers", "references", "calibrate", "post", "provenance")
 WHEREABOUTS = {"observations": ("archive",), "references": ("cache", "server"), "calibrate": ("threads",)}
 """What a recipe says of places and speed; the lock does not hold anybody to it."""
 

@@ -172,6 +172,8 @@ class Task(_Data):
         What the recipe gives a step, or the engine.
     edits : dict
         Per input file name: the header edits, as ``[hdu, keyword, new]``.
+    stamp : bool
+        Whether its products say, in cards and a table, how they were made.
     fingerprint : str
         Hash of all of the above that bears on the outputs' content, and of the tasks it follows.
     """
@@ -186,6 +188,7 @@ class Task(_Data):
     engine: str = ""
     parameters: dict[str, Any] = {}
     edits: dict[str, tuple[tuple[str, str, Scalar], ...]] = {}
+    stamp: bool = False
     fingerprint: str = ""
 
 

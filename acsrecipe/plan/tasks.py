@@ -125,7 +125,14 @@ def build_tasks(
             tasks.append(task)
             if ability.REWRITES:
                 last[exposure.rootname] = task.id
+    if recipe.provenance.stamp:
+        tasks = [task.model_copy(update={"stamp": True}) if _makes_products(task) else task for task in tasks]
     return _with_fingerprints(with_downloads(tasks))
+
+
+def _makes_products(task: Task) -> bool:
+    """Say whether a task makes calibrated files that are published; an association stays as its reader expects it."""
+    return task.kind != "association" and any(output.folder == "products" for output in task.outputs)
 
 
 def _is_rewritten(steps: Sequence[tuple[PostStep, StepAbility]]) -> bool:

@@ -19,6 +19,7 @@ from acsrecipe.recipe.model import (
     ComparePlot,
     HeaderOverride,
     Observations,
+    Provenance,
     Recipe,
     References,
     UpdateWcs,
@@ -36,6 +37,7 @@ _TABLES: Final[dict[Path, type[BaseModel]]] = {
     ("headers", 0): HeaderOverride,
     ("references",): References,
     ("calibrate",): Calibrate,
+    ("provenance",): Provenance,
 }
 _STEP_TABLES: Final[dict[str, type[BaseModel]]] = {"updatewcs": UpdateWcs, "compare-plot": ComparePlot}
 _LISTS_OF_TABLES: Final = ("headers", "post")

@@ -153,6 +153,17 @@ class Calibrate(_Part):
     )
 
 
+class Provenance(_Part):
+    """What products say of how they were made."""
+
+    stamp: StrictBool = Field(
+        default=True,
+        description="Write into each product which recipe, plan and engine made it, and a table of the cards that were "
+        "set, with the reasons; without it products are the engine's bytes.",
+        examples=[True],
+    )
+
+
 class UpdateWcs(_Part):
     """Update the WCS of the FLT and FLC files with stwcs."""
 
@@ -231,4 +242,7 @@ class Recipe(_Part):
         default=(),
         description="Steps after calibration, [[post]], each at most once.",
         examples=[[{"step": "updatewcs", "use_db": False}, {"step": "compare-plot"}]],
+    )
+    provenance: Provenance = Field(
+        default=Provenance(), description="The record that products carry with them.", examples=[{"stamp": True}]
     )

@@ -24,6 +24,7 @@ from acsrecipe.run.pool import WORKER_DIED, Done, LocalPool, Message, Pool, Repo
 from acsrecipe.run.reasons import why_again
 from acsrecipe.run.schedule import Schedule, find_makers, find_users
 from acsrecipe.run.space import bytes_needed, explain_full_disk
+from acsrecipe.run.stamp import make_stamp
 from acsrecipe.run.work import Job, Result
 from acsrecipe.run.workdir import RunFolder
 
@@ -90,6 +91,7 @@ def run_plan(
         finally:
             journal.close()
             folder.memo.save()
+            folder.leave()
 
 
 class _Run:
@@ -105,6 +107,7 @@ class _Run:
         stop: threading.Event,
     ) -> None:
         self.plan = plan
+        self.plan_id = plan.id
         self.options = options
         self.folder = folder
         self.journal = journal
@@ -146,7 +149,7 @@ class _Run:
             "run-started",
             command_line=list(self.options.command_line),
             versions=dict(self.options.versions),
-            plan=self.plan.id,
+            plan=self.plan_id,
             recipe={"name": self.plan.recipe, "file": self.plan.recipe_file, "sha256": self.plan.recipe_sha256},
             context=self.plan.context.name if self.plan.context else None,
             engine=self.plan.engine.model_dump() if self.plan.engine else None,
@@ -272,6 +275,7 @@ class _Run:
                 store=self.options.store,
                 mast=self.options.mast if task.kind == FETCH else None,
                 crds=self.options.crds if task.kind == FETCH else None,
+                stamp=make_stamp(self.plan, self.plan_id, task, self.options.revision) if task.stamp else None,
             ),
         )
 

@@ -47,6 +47,8 @@ class RunOptions:
         The folder of downloads.
     mast, crds : settings or None
         How to fetch what is not here; as many files at once as ``mast.connections``.
+    revision : str
+        The recipe's git revision, for the stamps of products; empty where there is none.
     """
 
     base: Path
@@ -64,6 +66,7 @@ class RunOptions:
     store: Path | None = None
     mast: MastSettings | None = field(default=None, repr=False)
     crds: CrdsSettings | None = None
+    revision: str = ""
 
 
 @dataclass(frozen=True)

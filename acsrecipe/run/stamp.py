@@ -1,0 +1,165 @@
+"""How a product was made, written into the product: a few cards, and a table of every changed card with its reason.
+
+It is done last, on the finished file in its attempt folder, after proof of success; the log keeps the hash of the
+file as engine and steps left it. Nothing that FITS readers of HST go by is touched: extensions are found by name,
+``ACSRECIPE`` is none of theirs (nor of DRAGONS, whose tables are ``PROVENANCE`` and ``HISTORY``), it stands behind
+all others, and NEXTEND counts it, as updatewcs counts what it appends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from acsrecipe import __version__
+from acsrecipe.files import sha256_file
+from acsrecipe.inputs.cards import pack, write_card, write_value
+from acsrecipe.inputs.header import Edit, read_headers, stage_edited
+from acsrecipe.plan.model import Plan, Scalar, Task, Why
+
+EXTENSION = "ACSRECIPE"
+COLUMNS = ("FILE", "HDU", "KEYWORD", "OLD", "NEW", "KIND", "WHY", "ADDRESS")
+VOLATILE = ("ACSR_PLN", "ACSR_GIT", "ACSR_SRV")
+"""Cards that may differ between two runs that are equal otherwise."""
+
+LONGEST = 68
+REMARKS = (
+    "How this file was made, by acsrecipe. A row is a header card of FILE, as",
+    "it was delivered, that was set before calibration, or a reference that",
+    "was chosen. OLD and NEW are values as cards have them. KIND is recipe,",
+    "crds, irrelevant (the type is not needed) or default; WHY is the reason;",
+    "ADDRESS is the line of the recipe.",
+)
+"""At most 72 characters each."""
+
+Row = tuple[str, str, str, str, str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What is written into a product: cards of the primary header, and rows of the table."""
+
+    cards: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
+
+
+def make_stamp(plan: Plan, plan_id: str, task: Task, revision: str = "") -> Stamp:
+    """Gather what a task's products should say of themselves.
+
+    Parameters
+    ----------
+    plan : Plan
+    plan_id : str
+        Its identity; making it anew for each task would take long.
+    task : Task
+    revision : str
+        The git revision of the recipe, or empty.
+    """
+    engine = f"{plan.engine.name} {plan.engine.version}".strip() if plan.engine else ""
+    cards = {
+        "ACSR_VER": __version__,
+        "ACSR_RCP": plan.recipe,
+        "ACSR_SHA": plan.recipe_sha256,
+        "ACSR_GIT": revision,
+        "ACSR_PLN": plan_id,
+        "ACSR_ENG": engine,
+        "ACSR_SRV": plan.context.server if plan.context else "",
+    }
+    return Stamp(tuple((name, _plain(text)[:LONGEST]) for name, text in cards.items() if text), _rows(plan, task))
+
+
+def _rows(plan: Plan, task: Task) -> tuple[Row, ...]:
+    mine = {f"{exposure}_" for exposure in task.exposures}
+
+    def is_mine(file: str) -> bool:
+        return any(_bare(file).startswith(root) for root in mine)
+
+    rows = [
+        _row(change.file, change.hdu, change.keyword, change.old, change.new, change.why)
+        for change in plan.header_changes
+        if is_mine(change.file)
+    ]
+    changed = {}
+    for one in plan.reference_changes:
+        if is_mine(one.file):
+            changed[one.file, one.keyword] = _row(one.file, "PRIMARY", one.keyword, one.old, one.new, one.why)
+    for held in plan.references:
+        for file in held.files:
+            if is_mine(file):
+                kept = _row(file, "PRIMARY", held.keyword, held.value, held.value, held.why)
+                changed.setdefault((file, held.keyword), kept)
+    return (*rows, *(changed[key] for key in sorted(changed)))
+
+
+def _row(file: str, hdu: str, keyword: str, old: Scalar, new: Scalar, why: Why) -> Row:
+    return (_bare(file), hdu, keyword, _value(old), _value(new), why.kind, _plain(why.text), _plain(why.where))
+
+
+def _bare(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def _value(value: Scalar) -> str:
+    return write_value(_plain(value) if isinstance(value, str) else value).strip()
+
+
+def _plain(text: str) -> str:
+    """Write a text as FITS allows it: printable ASCII, others as escapes."""
+    return "".join(
+        c if " " <= c <= "~" else c.encode("ascii", "backslashreplace").decode() for c in text.replace("\n", " ")
+    )
+
+
+def stamp_product(path: Path, stamp: Stamp) -> str:
+    """Write a stamp into a finished product, which keeps its name.
+
+    Every data unit, and every header but the primary one, keeps its bytes.
+
+    Returns
+    -------
+    str
+        sha256 of the file as it was before.
+
+    Raises
+    ------
+    PlanError
+        The product is not a whole FITS file.
+    OutputError
+        The disk does not take it.
+    """
+    before = sha256_file(path)
+    headers = read_headers(path, complete=False)
+    version = 1 + sum(header.name == EXTENSION for header in headers)
+    stamped = path.with_name(f"{path.name}.stamped")
+    edits: list[Edit] = [("PRIMARY", name, text) for name, text in stamp.cards]
+    # Cards of an earlier stamp that this one has no value for would be false.
+    here = {name for name, _ in stamp.cards}
+    edits += [("PRIMARY", name, "") for name in headers[0].cards if name.startswith("ACSR_") and name not in here]
+    edits.append(("PRIMARY", "NEXTEND", len(headers)))
+    stage_edited(path, stamped, edits)
+    with stamped.open("ab") as file:
+        file.write(_table(stamp.rows, version))
+    stamped.replace(path)
+    return before
+
+
+def _table(rows: Sequence[Row], version: int) -> bytes:
+    cells = [[text.encode("ascii") for text in row] for row in rows]
+    widths = [max([1, *(len(row[column]) for row in cells)]) for column in range(len(COLUMNS))]
+    cards = [
+        b"XTENSION= 'BINTABLE'           / binary table extension".ljust(80),
+        write_card("BITPIX", 8),
+        write_card("NAXIS", 2),
+        write_card("NAXIS1", sum(widths)),
+        write_card("NAXIS2", len(cells)),
+        write_card("PCOUNT", 0),
+        write_card("GCOUNT", 1),
+        write_card("TFIELDS", len(COLUMNS)),
+    ]
+    for number, (name, width) in enumerate(zip(COLUMNS, widths, strict=True), 1):
+        cards += [write_card(f"TTYPE{number}", name), write_card(f"TFORM{number}", f"{width}A")]
+    cards += [write_card("EXTNAME", EXTENSION), write_card("EXTVER", version)]
+    cards += [f"COMMENT {line}".encode("ascii").ljust(80) for line in REMARKS]
+    data = b"".join(text.ljust(width) for row in cells for text, width in zip(row, widths, strict=True))
+    return pack(cards) + data.ljust(-(-len(data) // 2880) * 2880, b"\0")
