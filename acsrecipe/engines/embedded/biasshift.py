@@ -36,44 +36,57 @@ def _square_mean(amp: Doubles) -> float:
 
 
 @compiled
+def _read_line(sci: Image, line: int, x1: int, flip_x: bool, values: Doubles) -> None:
+    """Copy a line of one amplifier's part, in the order of its readout."""
+    width = values.size
+    part = sci[line, x1 : x1 + width]
+    if flip_x:
+        for k in range(width):
+            values[k] = part[width - 1 - k]
+    else:
+        for k in range(width):
+            values[k] = part[k]
+
+
+@compiled
 def _shift(
-    sci: Image, x1: int, flip_x: bool, flip_y: bool, scratch: Doubles, time: float, sensitivity: float, gap: int
+    sci: Image, x1: int, flip_x: bool, flip_y: bool, scratch: Doubles, factor: float, sensitivity: float, gap: int
 ) -> float:
     """Correct one amplifier's part of ``sci`` in place and give the level that was subtracted.
 
-    ``scratch``, (ny, width) float64, holds that part with the amplifier at [0, 0].
+    ``scratch``, (ny, width) float64, is for that part with the amplifier at [0, 0].
     """
     ny, width = scratch.shape
-    for j in range(ny):
-        line = ny - 1 - j if flip_y else j
-        for k in range(width):
-            scratch[j, k] = sci[line, x1 + width - 1 - k] if flip_x else sci[line, x1 + k]
+    for j in range(2057, 2067):
+        _read_line(sci, ny - 1 - j if flip_y else j, x1, flip_x, scratch[j])
     mean = _square_mean(scratch)
-    # The filter's answer within the time of one pixel.
-    factor = time
+    # ``factor`` is the filter's answer within the time of one pixel.
     keep = 1.0 - factor
     before = mean * 0.3
     for j in range(ny):
+        values = scratch[j]
+        _read_line(sci, ny - 1 - j if flip_y else j, x1, flip_x, values)
         for k in range(width):
-            value = scratch[j, k]
+            value = values[k]
             after = value * factor * 0.3 + keep * before
-            scratch[j, k] = (value - sensitivity * after) - (10.0 / 22.0) * (after - before)
+            values[k] = (value - sensitivity * after) - (10.0 / 22.0) * (after - before)
             before = after
         for _ in range(gap):
             before = mean * factor * 0.3 + keep * before
     level = _square_mean(scratch)
     for j in range(ny):
-        line = ny - 1 - j if flip_y else j
+        values = scratch[j]
+        part = sci[ny - 1 - j if flip_y else j, x1 : x1 + width]
         if flip_x:
             for k in range(width):
-                sci[line, x1 + width - 1 - k] = np.float32(scratch[j, k] - level)
+                part[width - 1 - k] = np.float32(values[k] - level)
         else:
             for k in range(width):
-                sci[line, x1 + k] = np.float32(scratch[j, k] - level)
+                part[k] = np.float32(values[k] - level)
     return level
 
 
-def correct_bias_shift(sci: Image, amp: int, *, halves: bool, where: str) -> float:
+def correct_bias_shift(sci: Image, amp: int, *, halves: bool, where: str, scratch: Doubles | None = None) -> float:
     """Remove the bias shift from one amplifier's part of a raw chip, in place.
 
     Parameters
@@ -84,6 +97,8 @@ def correct_bias_shift(sci: Image, amp: int, *, halves: bool, where: str) -> flo
         0 to 3 for A to D.
     halves : bool
         Whether the chip was read by two amplifiers (full frame), rather than by this one alone (subarray).
+    scratch : (ny, width) float64, optional
+        To be overwritten; given, no memory has to be fetched for each amplifier.
 
     Returns
     -------
@@ -107,7 +122,7 @@ def correct_bias_shift(sci: Image, amp: int, *, halves: bool, where: str) -> flo
         nx - width if right else 0,
         right,
         amp in (0, 1),
-        np.empty((ny, width)),
+        np.empty((ny, width)) if scratch is None else scratch,
         factor,
         _SENSITIVITY[amp],
         GAP_PIXELS,

@@ -82,23 +82,30 @@ def _good_rows(amp: Image, level: Doubles, good: NDArray[np.bool_]) -> None:
         for j in range(24):
             total += level[i, j]
     bias = total / ((rows - 20) * 24)
+    # Two sums over the same pixels, each in order, one beside the other.
     total = 0.0
-    for i in range(rows - 20):
-        for j in range(24, columns):
-            total += amp[i, j] - bias
+    means = np.zeros(rows)
+    for i in range(rows):
+        lit = i < rows - 20
+        reference = 0.0
+        if i:
+            for j in range(24):
+                reference += level[i, j] + level[i - 1, j]
+            reference /= 48
+        line = 0.0
+        if lit:
+            for j in range(24, columns):
+                total += amp[i, j] - bias
+                line += amp[i, j] - reference
+        else:
+            for j in range(24, columns):
+                line += amp[i, j] - reference
+        means[i] = line / (columns - 24)
     signal = total / ((columns - 24) * (rows - 20))
     good[0] = False
     for i in range(1, rows):
-        total = 0.0
-        for j in range(24):
-            total += level[i, j] + level[i - 1, j]
-        reference = total / 48
-        total = 0.0
-        for j in range(24, columns):
-            total += amp[i, j] - reference
-        mean = total / (columns - 24)
         # calacs takes the integer absolute value, which cuts the fraction off.
-        good[i] = abs(int(mean - signal)) <= 100
+        good[i] = abs(int(means[i] - signal)) <= 100
         for j in range(24, 30):
             if amp[i, j] > 70000:
                 good[i] = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.biasshift import correct_bias_shift, correct_cross_talk
 from acsrecipe.engines.embedded.chip import Report
@@ -67,9 +69,10 @@ def _level_full_frame(
     levels = [0.0, 0.0, 0.0, 0.0]
     if shifted:
         report(f"BLEVCORR {frame.root} bias shift and cross talk")
+        scratch = np.empty((chip2.sci.shape[0], chip2.sci.shape[1] // 2))
         for amp in range(4):
             sci = chip1.sci if amp < 2 else chip2.sci
-            levels[amp] = correct_bias_shift(sci, amp, halves=True, where=where)
+            levels[amp] = correct_bias_shift(sci, amp, halves=True, where=where, scratch=scratch)
         for imset in imsets:
             correct_cross_talk(imset.sci)
     report(f"BLEVCORR {frame.root} stripes")
