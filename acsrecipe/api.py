@@ -301,7 +301,9 @@ def _choose_references(
                 for keyword, found in rules.choose(header).items()
             )
         }
-    context = replace(rules.context, cache=_shown(Path(rules.context.cache), base))
+    # A server that was asked was heard just now: a plan, which knows no clock, does not say when.
+    synced = "" if rules.context.server else rules.context.synced
+    context = replace(rules.context, cache=_shown(Path(rules.context.cache), base), synced=synced)
     return context, chosen, rules.observed
 
 
