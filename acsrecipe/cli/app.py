@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from acsrecipe import __version__
-from acsrecipe.cli import check, demo, diff, doctor, fetch, lock, log, plan, run_command, schema
+from acsrecipe.cli import audit, check, demo, diff, doctor, fetch, lock, log, plan, run_command, schema
 from acsrecipe.cli.terminal import say, show_error
 from acsrecipe.errors import AcsRecipeError
 
@@ -43,6 +43,7 @@ app.command("run")(run_command.run)
 app.command("diff")(diff.diff)
 app.command("lock")(lock.lock)
 app.command("fetch")(fetch.fetch)
+app.command("audit")(audit.audit)
 app.command("log")(log.log)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)

@@ -8,14 +8,17 @@ all others, and NEXTEND counts it, as updatewcs counts what it appends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from acsrecipe import __version__
-from acsrecipe.files import sha256_file
+from acsrecipe.files import open_plain, sha256_file
 from acsrecipe.inputs.cards import pack, write_card, write_value
 from acsrecipe.inputs.header import Edit, read_headers, stage_edited
+from acsrecipe.inputs.layout import scan
+from acsrecipe.inputs.model import Value
 from acsrecipe.plan.model import Plan, Scalar, Task, Why
 
 EXTENSION = "ACSRECIPE"
@@ -163,3 +166,37 @@ def _table(rows: Sequence[Row], version: int) -> bytes:
     cards += [f"COMMENT {line}".encode("ascii").ljust(80) for line in REMARKS]
     data = b"".join(text.ljust(width) for row in cells for text, width in zip(row, widths, strict=True))
     return pack(cards) + data.ljust(-(-len(data) // 2880) * 2880, b"\0")
+
+
+def read_stamps(path: Path) -> tuple[dict[str, str], ...]:
+    """Read the rows of all stamps in a product, by column name; none where there is no stamp.
+
+    Raises
+    ------
+    PlanError
+        The file is not a whole FITS file.
+    """
+    rows: list[dict[str, str]] = []
+    with open_plain(path) as (descriptor, status):
+        for hdu in scan(lambda offset, size: os.pread(descriptor, size, offset), status.st_size, str(path)):
+            if hdu.header.name == EXTENSION:
+                rows += _read_table(hdu.header.cards, os.pread(descriptor, hdu.data_size, hdu.data_start))
+    return tuple(rows)
+
+
+def _read_table(cards: Mapping[str, Value], data: bytes) -> list[dict[str, str]]:
+    columns = []
+    for number in range(1, int(str(cards.get("TFIELDS") or 0)) + 1):
+        form = str(cards.get(f"TFORM{number}") or "")
+        if not form.endswith("A") or not form[:-1].isdigit():
+            return []
+        columns.append((str(cards.get(f"TTYPE{number}")), int(form[:-1])))
+    width = sum(size for _, size in columns)
+    rows = []
+    for start in range(0, len(data) - width + 1, max(width, 1)):
+        row, at = {}, start
+        for name, size in columns:
+            row[name] = data[at : at + size].decode("ascii", "replace").rstrip()
+            at += size
+        rows.append(row)
+    return rows
