@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,6 +21,9 @@ from acsrecipe.plan.model import Task
 from acsrecipe.run.hashes import HashMemo, take_mark
 
 FOLDERS = ("products", "plots", "logs")
+
+LONGEST = 850
+"""Bytes of a run folder's path in which attempts can lie: CFITSIO, which calacs.e reads with, takes 980 for theirs."""
 
 _LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 """Names that :mod:`acsrecipe.files` writes under before it gives the real one; a killed run leaves them."""
@@ -66,6 +70,8 @@ class RunFolder:
             while not above.exists():
                 above = above.parent
             for folder in (self.root, self.work, *(self.root / name for name in FOLDERS)):
+                if folder == self.work:
+                    self._place_work()
                 folder.mkdir(parents=True, exist_ok=True)
                 if not os.access(folder, os.W_OK):
                     msg = "not writable"
@@ -82,6 +88,23 @@ class RunFolder:
                 hint="name another folder with --output",
                 code="O001",
             ) from error
+
+    def _place_work(self) -> None:
+        """Have attempts elsewhere where this folder's path is too long for the programs that run in them.
+
+        ``work`` is then a link to a folder of this user's under the system's folder for temporary files.
+        """
+        if self.work.is_symlink() and not self.work.is_dir():  # It was cleared away; what it held is made again.
+            self.work.unlink()
+        if len(os.fsencode(self.root.resolve())) > LONGEST and not self.work.exists():
+            self.work.symlink_to(tempfile.mkdtemp(prefix="acsrecipe-"), target_is_directory=True)
+
+    def leave(self) -> None:
+        """Remove what only a run needs, where nothing is in it."""
+        if self.work.is_symlink():
+            with suppress(OSError):
+                Path(os.path.realpath(self.work)).rmdir()
+                self.work.unlink()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -151,7 +174,7 @@ class RunFolder:
 
     def free_space(self) -> int:
         """Give the bytes that are free for this user."""
-        return shutil.disk_usage(self.root).free
+        return min(shutil.disk_usage(self.root).free, shutil.disk_usage(self.work).free)
 
     def check_space(self, needed: int) -> None:
         """Refuse to start what can't fit.
