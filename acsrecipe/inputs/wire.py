@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,6 +101,7 @@ class Client:
 
         self.settings = settings
         self._origin = origin(settings.server)
+        self._closed = threading.Event()
         self._session = requests.Session()
         # Cookies of one answer have no business in the next request.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -110,7 +112,8 @@ class Client:
         self._session.mount("http://", adapter)
 
     def close(self) -> None:
-        """Drop the connections."""
+        """Drop the connections; what other threads still read ends with the next bytes that come."""
+        self._closed.set()
         self._session.close()
 
     @contextmanager
@@ -124,8 +127,8 @@ class Client:
             for _ in range(_MOST_REDIRECTS + 1):
                 _require_address(url)
                 left = until - time.monotonic()
-                if left <= 0:
-                    msg = "its deadline is over"
+                if left <= 0 or self._closed.is_set():
+                    msg = "its deadline is over" if left <= 0 else "it was interrupted"
                     raise LastingError(msg)
                 response = self._session.get(
                     url,
@@ -160,13 +163,16 @@ class Client:
                 msg = f"more bytes came than the {most} that it should have"
                 raise LastingError(msg)
             yield chunk
+            if self._closed.is_set():
+                msg = "it was interrupted"
+                raise PassingError(msg)
             now = time.monotonic()
             if now > until:
                 msg = f"its deadline is over, with {received} bytes come"
                 raise LastingError(msg)
             if now - since >= patience.silence:
                 if received - marked < patience.least_rate * (now - since):
-                    msg = f"only {received - marked} bytes came in {now - since:.0f} s"
+                    msg = f"only {received - marked} bytes came in {now - since:.1f} s"
                     raise PassingError(msg)
                 marked, since = received, now
 
@@ -189,13 +195,12 @@ class Client:
             The server answers with the whole file, which is not read.
         """
         with self.get(url, {"Range": f"bytes={first}-{last}"}, exclusive=exclusive, until=until) as response:
+            if response.status_code == 416:
+                msg = f"it has fewer than {first + 1} bytes, not as many as the archive lists"
+                raise LastingError(msg)
             if response.status_code != 206:
                 msg = "the server gives whole files only (it ignores Range)"
-                raise (
-                    LastingError("there are fewer bytes than the archive lists")
-                    if (response.status_code == 416)
-                    else RangeError(msg)
-                )
+                raise RangeError(msg)
             begin, end, total = read_content_range(response.headers.get("Content-Range", ""))
             if begin != first or end > last or end < begin:
                 msg = f"asked for bytes {first} to {last}, the server says that it sends {begin} to {end}"

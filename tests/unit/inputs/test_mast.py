@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -263,3 +264,15 @@ def test_sums_of_the_delivered_file_and_of_what_is_kept_agree(
         digest = mast.fetch(raw, tmp_path / "copy.fits")
     assert digest == hashlib.sha256((demo.data / raw.name).read_bytes()).hexdigest()
     assert (tmp_path / "copy.fits").read_bytes() == (demo.data / raw.name).read_bytes()
+
+
+def test_closing_ends_what_is_under_way_and_keeps_what_has_come(server: FailingServer, tmp_path: Path) -> None:
+    server.rate = 50_000
+    with open_mast(server, tmp_path, whole=True) as mast:
+        mast.look_ahead(["J9L960010"])
+        time.sleep(0.5)
+        began = time.monotonic()
+    mast._pool.shutdown(wait=True)
+    assert time.monotonic() - began < 2
+    assert not (tmp_path / "objects").exists() or not list((tmp_path / "objects").rglob("*.part"))
+    assert len(list((tmp_path / "partial").rglob("*_raw.fits.json"))) == 2
