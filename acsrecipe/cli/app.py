@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from acsrecipe import __version__
-from acsrecipe.cli import audit, check, demo, diff, doctor, fetch, lock, log, plan, run_command, schema
+from acsrecipe.cli import audit, check, demo, diff, doctor, fetch, init, lock, log, plan, run_command, schema
 from acsrecipe.cli.terminal import say, show_error
 from acsrecipe.errors import AcsRecipeError
 
@@ -37,6 +37,7 @@ def _options(
         raise typer.Exit
 
 
+app.command("init")(init.init)
 app.command("check")(check.check)
 app.command("plan")(plan.plan)
 app.command("run")(run_command.run)
