@@ -24,4 +24,9 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def compiled(function: _Function) -> _Function:
     """Compile a loop over arrays with numba: cached, without the GIL, IEEE arithmetic, no bounds checks."""
-    return cast("_Function", numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function))
+    try:
+        made = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function)
+    except RuntimeError:
+        # No folder that could be written to: compile anew in every process.
+        made = numba.njit(nogil=True, fastmath=False, error_model="numpy")(function)
+    return cast("_Function", made)
