@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from acsrecipe.errors import ArchiveError
-from acsrecipe.inputs.wire import LastingError, MastSettings, PassingError, explain, patiently, refuse_status
+from acsrecipe.inputs.wire import LastingError, MastSettings, PassingError, failure, patiently, refuse_status
 
 MISSION = "hst"
 AT_ONCE = 1000
@@ -204,7 +204,7 @@ def _translated(question: Callable[[], _T], server: str) -> _T:
         msg = f"its answer is not what MAST answers ({type(error).__name__})"
         raise _NonsenseError(msg) from error
     except (requests.RequestException, OSError, RuntimeError) as error:
-        raise PassingError(explain(error)) from error
+        raise failure(error) from error
 
 
 def _within(seconds: float, call: Callable[[], _T]) -> _T:

@@ -41,6 +41,8 @@ _SAID = (
     ("closed connection", "the connection broke off"),
     ("CERTIFICATE", "its certificate is not trusted"),
 )
+_NOBODY = {said for _, said in _SAID if said not in ("nothing came in time", "the connection broke off")}
+"""What trying again in a second will not change."""
 
 
 class RangeError(LastingError):
@@ -150,7 +152,7 @@ class Client:
             msg = f"{url[:200]!r} is not an address"
             raise LastingError(msg) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise PassingError(explain(error)) from error
+            raise failure(error) from error
 
     def body(self, response: Any, most: int, until: float) -> Iterator[bytes]:
         """Give a body's bytes as they come; give up where they come too slowly, too late, or are too many."""
@@ -321,6 +323,12 @@ def strong_etag(response: Any) -> str:
     """Give what the server calls this version of a file, byte for byte; empty where it says nothing so strong."""
     etag = str(response.headers.get("ETag", "")).strip()
     return etag if re.fullmatch(r'"[\x21\x23-\x7e]{1,200}"', etag) else ""
+
+
+def failure(error: Exception) -> Exception:
+    """Sort what a network library raises: no server at the address is said at once, the rest may heal."""
+    said = explain(error)
+    return LastingError(said) if said in _NOBODY else PassingError(said)
 
 
 def explain(error: Exception) -> str:
