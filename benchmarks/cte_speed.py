@@ -2,6 +2,7 @@
 
     python benchmarks/cte_speed.py [--calacs DIR] [--modes pre_dth post_full] [--threads 1 2] [--runs 3] [--work DIR]
     python benchmarks/cte_speed.py --growth [--figure docs/pictures/cte_growth.png]
+    python benchmarks/cte_speed.py --truth [--figure docs/pictures/cte_trail.png]
 
 DIR holds acsccd.e and acscte.e; without them only our times are measured. Runs alternate, each in a new process. Ours
 is timed from Frame to Frame, acscte.e whole, with its reading and writing of 168 MB each (about a second). Data come
@@ -179,6 +180,66 @@ def grow(figure: Path | None, work: Path) -> None:
     print(f"drawn: {figure}")
 
 
+def recover(figure: Path | None, work: Path) -> None:
+    """Trail a scene of sky and hot pixels, add noise, correct it, and see what is left behind the hot pixels."""
+    from acsrecipe.engines.embedded.cte.correct import correct_amp, sensitivity
+    from acsrecipe.engines.embedded.cte.forward import trail_amp
+    from acsrecipe.engines.embedded.cte.table import read_table
+    from acsrecipe.engines.embedded.cte.workers import Workers
+
+    dataset = make_dataset(work / "set", mode="pre_dth", exposures=1)
+    table = read_table(next((dataset.crds / "references" / "hst").glob("*_cte.fits")))
+    traps, fraction, noise, sky, bright = table.parallel, 0.8, 4.5, 30.0, 2000.0
+    columns, rows, behind = 1024, 2048, 60
+    chosen = sensitivity(traps, "C", 0, columns)
+    rng = np.random.default_rng(1)
+    scene = rng.poisson(sky, (columns, rows)).astype(np.float32)
+    hot = rng.integers(1500, rows - behind - 1, columns)
+    scene[np.arange(columns), hot] += bright
+    trailed = trail_amp(scene, traps, chosen, fraction=fraction)
+    noisy = trailed + rng.normal(0, noise, scene.shape).astype(np.float32)
+    corrected = noisy.copy()
+    with Workers(2, 1, None, None) as workers:
+        correct_amp(
+            corrected,
+            np.ones_like(corrected),
+            traps,
+            chosen,
+            fraction=fraction,
+            noise=noise,
+            threshold=table.threshold,
+            ease=table.ease,
+            workers=workers,
+        )
+    offsets = np.arange(-5, behind)
+    profiles = {
+        name: np.array([np.mean((frame - scene)[np.arange(columns), hot + k]) for k in offsets])
+        for name, frame in (("trailed", noisy), ("corrected", corrected))
+    }
+    error = noise / np.sqrt(columns)
+    for name, profile in profiles.items():
+        print(
+            f"{name:9}: hot pixel of {bright:.0f} e {profile[5]:+7.2f}, first row behind {profile[6]:+6.2f},"
+            f" rows 2 to 59 behind {profile[7:].sum():+7.2f} in all, sky before it {profile[:5].mean():+6.3f}"
+            f" (noise of one row {error:.2f})"
+        )
+    if figure is None:
+        return
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    drawing, panel = plt.subplots(figsize=(6, 3), layout="constrained")
+    for (name, profile), style in zip(profiles.items(), ("o-", "s-"), strict=True):
+        panel.plot(offsets[6:], profile[6:], style, ms=3, label=name)
+    panel.axhline(0, color="0.6", lw=0.8)
+    panel.set(xlabel=f"rows behind a hot pixel of {bright:.0f} electrons", ylabel="electrons, less the truth")
+    panel.legend(frameon=False)
+    drawing.savefig(figure, dpi=110)
+    print(f"drawn: {figure}")
+
+
 def main() -> None:
     """Read the command line, and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -188,7 +249,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--growth", action="store_true", help="time against sky and bright pixels instead")
-    parser.add_argument("--figure", type=Path, help="with --growth: draw it")
+    parser.add_argument("--truth", action="store_true", help="trail hot pixels and see what the correction leaves")
+    parser.add_argument("--figure", type=Path, help="with --growth or --truth: draw it")
     parser.add_argument("--work", type=Path, help="an empty or new folder for data (default: a temporary one)")
     chosen = parser.parse_args()
     found = shutil.which("calacs.e")
@@ -197,6 +259,9 @@ def main() -> None:
         work = chosen.work or Path(temporary)
         if chosen.growth:
             grow(chosen.figure, work / "growth")
+            return
+        if chosen.truth:
+            recover(chosen.figure, work / "truth")
             return
         for mode in chosen.modes:
             compare(mode, chosen.seed, chosen.threads, chosen.runs, calacs, work / f"{mode}-{chosen.seed}")
