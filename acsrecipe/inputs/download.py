@@ -27,6 +27,7 @@ from acsrecipe.inputs.wire import (
     AccessError,
     Client,
     LastingError,
+    LateError,
     MastSettings,
     PassingError,
     RangeError,
@@ -306,7 +307,7 @@ class _Attempt:
             self._checkpoint(descriptor)
             msg = f"{explain(error)} after {self.length} of {size} bytes"
             raise PassingError(msg) from error
-        except PassingError:
+        except (PassingError, LateError):
             self._checkpoint(descriptor)
             raise
         except LastingError as error:

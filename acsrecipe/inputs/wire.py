@@ -49,6 +49,10 @@ class RangeError(LastingError):
     """The server gives whole files only."""
 
 
+class LateError(LastingError):
+    """The deadline is over."""
+
+
 class AccessError(LastingError):
     """The server wants to know who asks, or does not let them."""
 
@@ -171,7 +175,7 @@ class Client:
             now = time.monotonic()
             if now > until:
                 msg = f"its deadline is over, with {received} bytes come"
-                raise LastingError(msg)
+                raise LateError(msg)
             if now - since >= patience.silence:
                 if received - marked < patience.least_rate * (now - since):
                     msg = f"only {received - marked} bytes came in {now - since:.1f} s"

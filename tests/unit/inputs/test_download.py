@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,6 +149,44 @@ def test_a_killed_download_is_gone_on_with_from_its_last_note(
     assert bring(server, tmp_path / "store") == true_sum(server)
     ((_, _, span),) = server.requests
     assert 300_000 <= int(span[6:-1]) <= 1_200_000
+
+
+def test_a_deadline_ends_a_download_and_the_next_call_goes_on(server: FailingServer, tmp_path: Path) -> None:
+    server.rate = 1e6
+    source = f"{server.url}/search/hst/api/v0.1/retrieve_product?product_name=J9L960A7Q%2F{NAME}"
+    wanted = Wanted(NAME, source, server.files[NAME].stat().st_size)
+    settings = MastSettings(server=server.url, patience=HASTY, deadline=0.5)
+    began = time.monotonic()
+    with pytest.raises(ArchiveError, match="its deadline is over") as caught:
+        fetch(wanted, settings, Store(tmp_path / "store"))
+    assert time.monotonic() - began < 1.5
+    assert caught.value.code == "M005"
+    server.rate = 0
+    server.forget()
+    assert bring(server, tmp_path / "store") == true_sum(server)
+    assert server.bytes_sent < server.files[NAME].stat().st_size
+
+
+def test_a_disk_that_fills_up_on_the_way_is_named_and_nothing_is_published(
+    server: FailingServer, tmp_path: Path
+) -> None:
+    program = (
+        "import resource, sys; from pathlib import Path; from acsrecipe.errors import OutputError\n"
+        "from acsrecipe.inputs.download import *; from acsrecipe.inputs.wire import MastSettings\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))\n"
+        "try:\n"
+        f"    fetch(Wanted('{NAME}', sys.argv[1], int(sys.argv[2])), MastSettings(server=sys.argv[1]), "
+        "Store(Path(sys.argv[3])))\n"
+        "except OutputError as error:\n    print(error)\n"
+    )
+    source = f"{server.url}/search/hst/api/v0.1/retrieve_product?product_name=J9L960A7Q%2F{NAME}"
+    size = server.files[NAME].stat().st_size
+    command = [sys.executable, "-c", program, source, str(size), str(tmp_path / "store")]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert NAME in said
+    assert "free some space" in said
+    assert not (tmp_path / "store" / "objects").exists()
+    assert bring(server, tmp_path / "store") == true_sum(server)
 
 
 def test_many_at_once_fetch_a_file_once(server: FailingServer, tmp_path: Path) -> None:
