@@ -17,7 +17,7 @@ from acsrecipe.errors import AcsRecipeError, EngineError, InterruptedRunError, P
 from acsrecipe.files import write_atomic
 from acsrecipe.plan.downloads import FETCH
 from acsrecipe.plan.model import Plan, Task, to_json
-from acsrecipe.run.journal import Event, Journal, fold, fold_published
+from acsrecipe.run.journal import Event, Journal
 from acsrecipe.run.options import RunOptions as RunOptions
 from acsrecipe.run.options import RunResult as RunResult
 from acsrecipe.run.pool import WORKER_DIED, Done, LocalPool, Message, Pool, Report
@@ -114,8 +114,7 @@ class _Run:
         self.observe = observe
         self.stop = stop
         self.tasks = {task.id: task for task in plan.tasks}
-        self.before = fold(journal.events)
-        self.ours = fold_published(journal.events)
+        self.before = dict(journal.state.finished)
         self.makers = find_makers(plan.tasks)
         self.users = find_users(plan.tasks, self.makers)
         self.made: dict[str, dict[str, dict[str, Any]]] = {}
@@ -320,9 +319,7 @@ class _Run:
             if named:
                 # From here on these files are ours, even if we die before we can say that the task finished.
                 self.log("task-publishing", task=task.id, attempt=attempt.name, outputs=named)
-                for one in named:
-                    self.ours.setdefault(one["path"], set()).add(one["sha256"])
-            outputs = self.folder.publish(attempt, outputs, self.ours)
+            outputs = self.folder.publish(attempt, outputs, self.journal.state.published)
         except AcsRecipeError as error:
             self._fail(task, error, schedule)
             return

@@ -273,9 +273,7 @@ def test_what_an_orphan_writes_late_lands_in_its_dead_attempt_only(dataset, vari
     assert list((tmp_path / "run" / "work").iterdir()) == [], "a later run clears it away"
 
 
-@pytest.mark.parametrize(
-    ("signals", "code"), [([signal.SIGINT], 130), ([signal.SIGTERM], 130), ([signal.SIGINT] * 2, 130)]
-)
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT] * 2])
 def test_interrupts_end_the_run_leave_nothing_half_and_say_how_to_go_on(
     dataset, variables, calacs, tmp_path, run_it, signals
 ):
