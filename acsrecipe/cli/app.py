@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from acsrecipe import __version__
-from acsrecipe.cli import audit, check, demo, diff, doctor, fetch, init, lock, log, plan, run_command, schema
+from acsrecipe.cli import audit, check, demo, diff, doctor, explain, fetch, init, lock, log, plan, run_command, schema
 from acsrecipe.cli.terminal import say, show_error
 from acsrecipe.errors import AcsRecipeError
 
@@ -48,6 +48,7 @@ app.command("audit")(audit.audit)
 app.command("log")(log.log)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.command("explain")(explain.explain)
 app.command("schema")(schema.schema)
 
 
