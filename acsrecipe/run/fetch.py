@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from acsrecipe.errors import ArchiveError
+from acsrecipe.files import sha256_file
 from acsrecipe.inputs.download import Progress, Wanted, fetch
 from acsrecipe.inputs.store import Store
 from acsrecipe.plan.model import Outcome
@@ -74,6 +76,7 @@ def _fetch_references(job: Job, report: Callable[[str], None], troubles: list[st
             "source": reference.source,
             "size": found[reference.name].size,
             "sha1": found[reference.name].sha1,
+            "sha256": sha256_file(Path(found[reference.name].path)),
         }
         for reference in job.task.references
         if reference.name in found

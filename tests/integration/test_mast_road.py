@@ -103,6 +103,10 @@ def test_the_notebooks_recipe_runs_unchanged_and_no_token_is_left_anywhere(site:
     assert logged["mast:HST/product/j9l960a9q_raw.fits"]["source"].startswith(site.mast.url)
     assert len(logged["mast:HST/product/j9l960a9q_raw.fits"]["sha256"]) == 64
 
+    told = site.command("log", "ngc104")
+    assert told.returncode == 0, told.stderr
+    assert "fetch/references" in told.stdout
+
     site.mast.forget()
     again = site.command("run", str(RECIPE), "--output", "ngc104", MAST_API_TOKEN=TOKEN)
     assert again.returncode == 0, again.stderr
