@@ -42,10 +42,7 @@ def copied(cards: Iterable[str]) -> Cards:
 def find(cards: Cards, keyword: str) -> int:
     """Give the index of the first card of that keyword, or -1."""
     start = f"{keyword:8}"
-    for index, card in enumerate(cards):
-        if card.startswith(start):
-            return index
-    return -1
+    return next((index for index, card in enumerate(cards) if card[:8] == start), -1)
 
 
 def _split(card: str) -> tuple[str, str]:

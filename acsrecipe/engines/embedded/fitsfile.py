@@ -157,13 +157,17 @@ def view(fits: FitsFile, hdu: Hdu) -> NDArray[Any] | None:
 def pixels(
     fits: FitsFile, hdu: Hdu, dtype: type[np.float32] | type[np.int16], buffers: Buffers | None = None
 ) -> NDArray[Any]:
-    """Read a whole image, scaled by BSCALE and BZERO, as a native array (ny, nx) of its own."""
+    """Read a whole image, scaled by BSCALE and BZERO, as a native array (ny, nx).
+
+    A constant image takes one of the buffers; without them it takes no memory, and can't be written to.
+    """
     stored = view(fits, hdu)
     shape = image_shape(fits, hdu)
     if stored is None:
         value = header.number(hdu.cards, "PIXVALUE", where=f"{fits.path}[{hdu.name},{hdu.version}]")
         if buffers is None:
-            return np.zeros(shape, dtype) if value == 0 else np.full(shape, value, dtype)
+            # One number that looks like an image, and can only be read.
+            return np.broadcast_to(np.asarray(value, dtype), shape)
         constant = buffers.take(shape, dtype)
         constant.fill(value)
         return constant
