@@ -190,6 +190,24 @@ def test_cancelling_stops_within_a_second_and_leaves_no_thread() -> None:
     assert threading.active_count() == started
 
 
+def test_a_listener_that_raises_stops_the_work_even_while_it_smooths() -> None:
+    frame = ChipFrame(np.full((600, 600), 0.5, np.float32), np.ones((600, 600), np.float32), "C")
+    started = threading.active_count()
+    calls = 0
+
+    def listen(progress: CteProgress) -> None:
+        nonlocal calls
+        calls += 1
+        assert progress.fraction == 0.0
+        if calls == 5:
+            message = "enough"
+            raise InterruptedRunError(message)
+
+    with pytest.raises(InterruptedRunError, match="enough"):
+        correct_cte([frame], a_cte_table(), expstart=54000.0, read_noise=NOISE, report=listen)
+    assert threading.active_count() == started
+
+
 def test_an_error_names_the_amp() -> None:
     with pytest.raises(EngineError, match="no read noise for amp C"):
         correct_cte([a_chip("C")], a_cte_table(), expstart=54000.0, read_noise={})

@@ -72,7 +72,8 @@ class Workers:
         Parameters
         ----------
         counts : bool
-            Whether these columns are what the progress is counted in.
+            Whether these columns are what the progress is counted in. It is told in any case, so that a listener may
+            stop the work by raising an error.
 
         Raises
         ------
@@ -98,8 +99,7 @@ class Workers:
             if self._cancelled is not None and self._cancelled():
                 message = "the CTE correction was cancelled"
                 raise InterruptedRunError(message)
-            if counts:
-                self._tell(min(len(answers) * size, columns))
+            self._tell(min(len(answers) * size, columns) if counts else 0)
         if counts:
             self._before += columns
         return [answers[turn] for turn in range(len(starts))]
