@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -204,6 +205,9 @@ class Client:
             if response.status_code == 416:
                 msg = f"it has fewer than {first + 1} bytes, not as many as the archive lists"
                 raise LastingError(msg)
+            if response.status_code != 206 and "html" in str(response.headers.get("Content-Type", "")).lower():
+                msg = "the server sent a page instead of the file"
+                raise LastingError(msg)
             if response.status_code != 206:
                 msg = "the server gives whole files only (it ignores Range)"
                 raise RangeError(msg)
@@ -252,12 +256,21 @@ def refuse_status(response: Any, patience: Patience) -> None:
         raise AbsentError(what)
     if status not in _PASSING:
         raise LastingError(what)
-    after = str(response.headers.get("Retry-After", "")).strip()
-    wait = float(after) if re.fullmatch(r"\d{1,6}", after) else 0.0
+    wait = _read_wait(str(response.headers.get("Retry-After", "")).strip())
     if wait > patience.longest_wait:
         msg = f"{what}, and asks to wait {wait:.0f} s"
         raise LastingError(msg)
     raise PassingError(what, wait)
+
+
+def _read_wait(text: str) -> float:
+    """Read a Retry-After: seconds, or a date; 0 where it is neither."""
+    if re.fullmatch(r"\d{1,6}", text):
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def patiently(call: Callable[[], _T], patience: Patience, until: float, heard: Callable[[str], None]) -> _T:

@@ -196,7 +196,7 @@ PLANNING = (
     Case("stalled", "M007", "whole files only"),
     Case("401", "M003", "not public"),
     Case("404", "M004", "answers 404"),
-    Case("html", "M007", "whole files only"),
+    Case("html", "M005", "a page instead of the file"),
 )
 
 

@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from acsrecipe.inputs import download
 from acsrecipe.inputs.crds_cache import Patience
 from acsrecipe.inputs.download import Progress, Wanted, fetch
 from acsrecipe.inputs.store import Store
-from acsrecipe.inputs.wire import LastingError, MastSettings, read_content_range
+from acsrecipe.inputs.wire import LastingError, MastSettings, _read_wait, read_content_range
 
 HASTY = Patience(connect=1.0, silence=0.4, least_rate=1000.0, attempts=2, backoff=0.02, longest_wait=1.0, lock=5.0)
 NAME = "j9l960a7q_raw.fits"
@@ -275,3 +277,16 @@ def test_odd_ranges_are_refused_not_believed(text: str) -> None:
         return
     assert min(first, last) >= 0
     assert total >= -1
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("120", 120), ("", 0), ("soon", 0), ("-5", 0), ("9" * 40, 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)],
+)
+def test_a_wait_is_read_as_seconds(text: str, seconds: float) -> None:
+    assert _read_wait(text) == seconds
+
+
+def test_a_wait_is_read_as_a_date() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90))
+    assert 60 <= _read_wait(soon) <= 91
