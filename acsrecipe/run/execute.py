@@ -6,6 +6,7 @@ soon as those it follows have finished and a worker is free. Only it publishes, 
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acsrecipe.errors import AcsRecipeError, EngineError, InterruptedRunError, PlanError
+from acsrecipe.errors import AcsRecipeError, EngineError, InterruptedRunError, OutputError, PlanError
 from acsrecipe.files import write_atomic
 from acsrecipe.plan.downloads import FETCH
 from acsrecipe.plan.model import Plan, Task, to_json
@@ -26,7 +27,7 @@ from acsrecipe.run.schedule import Schedule, find_makers, find_users
 from acsrecipe.run.space import bytes_needed, explain_full_disk
 from acsrecipe.run.stamp import make_stamp
 from acsrecipe.run.work import Job, Result
-from acsrecipe.run.workdir import RunFolder
+from acsrecipe.run.workdir import FOLDERS, RunFolder
 
 Observer = Callable[[Event], None]
 """Hears of every event of the log, and of ``progress``, ``note`` and ``task-kept`` events, which are not logged."""
@@ -139,7 +140,19 @@ class _Run:
         log = self.folder.root / "logs" / "workers.log"
         return LocalPool(size, environment=self.options.environment, log=log, messages=messages)
 
+    def _refuse_own_outputs(self) -> None:
+        """Refuse to read from where this run writes: what is there could be replaced under the task that reads it."""
+        ours = [Path(os.path.realpath(self.folder.root / name)) for name in (*FOLDERS, "work")]
+        for task in self.plan.tasks:
+            for name in (*(one.path for one in task.inputs), *(one.path for one in task.references)):
+                path = Path(os.path.realpath(self.options.base / name))
+                if any(path.is_relative_to(folder) for folder in ours):
+                    msg = f"{name} lies where this run would write"
+                    hint = "name another folder with --output: what a run reads and what it makes must stay apart"
+                    raise OutputError(msg, where=str(self.folder.root), hint=hint, code="O007")
+
     def follow(self, make_pool: MakePool) -> RunResult:
+        self._refuse_own_outputs()
         reasons = why_again(self.plan, self.before, self.makers, self.folder.lacks)
         self._sweep_dead(reasons)
         waiting = [task for task in self.plan.tasks if task.id in reasons]

@@ -13,6 +13,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from standins.small_run import (
     ROOTS,
     FakeStep,
@@ -25,8 +27,9 @@ from standins.small_run import (
     write_inputs,
 )
 
-from acsrecipe.errors import AcsRecipeError, OutputError
+from acsrecipe.errors import AcsRecipeError, IntegrityError, OutputError
 from acsrecipe.plan.model import Plan
+from acsrecipe.run.journal import read_journal
 from acsrecipe.run.workdir import RunFolder
 
 ONE = ROOTS[:1]
@@ -317,3 +320,60 @@ def test_an_input_that_changes_while_it_is_staged_fails_its_task_and_only_that(t
     assert result.failed[f"make/{ROOTS[0]}"].exit_code == 8
     assert "changed since the plan" in str(result.failed[f"make/{ROOTS[0]}"])
     assert len(content(tmp_path / "run")) == 2
+
+
+@pytest.mark.parametrize("where", ["products", "logs", "work"])
+def test_a_run_does_not_write_where_it_reads(tmp_path, where):
+    """Row 26: an input below the output's own folders could be replaced while a task reads it."""
+    output = tmp_path / "run"
+    output.mkdir()
+    write_inputs(output / where, ONE)
+    plan = make_plan(output / where, roots=ONE)
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    (tmp_path / "link").symlink_to(output / where)
+    for base in (output / where, tmp_path / "link"):
+        with pytest.raises(OutputError) as caught:
+            run_here(plan, base, output)
+        assert caught.value.code == "O007"
+    assert {path: data for path, data in before.items() if path.read_bytes() == data} == before
+
+
+def test_the_log_of_another_recipe_is_gone_on_with_and_says_what_changed(tmp_path, base):
+    """Row 12: a folder in which another plan ran."""
+    run_here(make_plan(base, roots=ONE), base, tmp_path / "run")
+    result = run_here(make_plan(base, roots=ONE, rewrite="other"), base, tmp_path / "run")
+    assert result.finished == (f"make/{ONE[0]}", f"rewrite/{ONE[0]}", f"draw/{ONE[0]}")
+    started = {
+        event["task"]: event["reason"]
+        for event in read_journal(tmp_path / "run" / "provenance.jsonl")
+        if event["event"] == "task-started"
+    }
+    assert started[f"rewrite/{ONE[0]}"] == "text b -> other"
+    assert started[f"make/{ONE[0]}"] == f"rewrite/{ONE[0]} needs what it makes"
+    assert started[f"draw/{ONE[0]}"] == f"rewrite/{ONE[0]} is done again"
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_a_log_with_any_byte_changed_or_any_line_removed_is_refused_with_its_byte(tmp_path_factory, data):
+    """Row 12, as a run meets it: exit code 8, nothing is done, nothing is written."""
+    folder = tmp_path_factory.mktemp("log")
+    write_inputs(folder / "base", ONE)
+    plan = make_plan(folder / "base", roots=ONE)
+    run_here(plan, folder / "base", folder / "run")
+    log = folder / "run" / "provenance.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    which = data.draw(st.integers(0, len(lines) - 2))
+    if data.draw(st.booleans()):
+        del lines[which]
+    else:
+        line = bytearray(lines[which])
+        line[data.draw(st.integers(0, len(line) - 1))] ^= data.draw(st.integers(1, 255))
+        lines[which] = bytes(line)
+    damaged = b"".join(lines)
+    log.write_bytes(damaged)
+    with pytest.raises(IntegrityError) as caught:
+        run_here(plan, folder / "base", folder / "run")
+    assert caught.value.exit_code == 8
+    assert "byte" in caught.value.message
+    assert log.read_bytes() == damaged

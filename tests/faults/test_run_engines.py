@@ -413,3 +413,48 @@ def test_the_lock_is_refused_within_a_second_in_python_too(run_it, calacs, tmp_p
         with pytest.raises(LockedError, match=f"pid {os.getpid()}"):
             RunFolder(tmp_path / "run").refuse_second()
         assert time.monotonic() - began < 0.5
+
+
+def test_a_complete_cache_that_is_read_only_is_fine(dataset, variables, tmp_path):
+    """Row 8: data and CRDS cache on a disk that takes no writes."""
+    mount = f"mount --bind {dataset.folder} {dataset.folder} && mount -o remount,ro,bind {dataset.folder}"
+    probe = finish(["unshare", "-m", "sh", "-c", mount], variables)
+    if probe.returncode != 0:
+        pytest.skip("this machine lets no process mount a disk of its own (unshare -m)")
+    go = f"{mount} && ! touch {dataset.folder}/x && exec {' '.join(command(dataset, tmp_path / 'run'))}"
+    done = finish(["unshare", "-m", "sh", "-c", go], variables)
+    assert done.returncode == 0, done.stderr
+    assert products(tmp_path / "run") == [A, B, C, D]
+
+
+def test_a_written_plan_is_run_exactly_or_refused_with_the_difference(dataset, variables, calacs, tmp_path):
+    """Rows 14 and 15: the recipe has changed since, which is no matter; the world has, which is."""
+    copy = tmp_path / "demo"
+    shutil.copytree(dataset.folder, copy)
+    (recipe, raw), plan = (copy / "recipe.toml", copy / "data" / f"{A}_raw.fits"), copy / "plan.json"
+    base = [sys.executable, "-P", "-m", "acsrecipe"]
+    assert finish([*base, "plan", str(recipe), "-o", str(plan)], variables).returncode == 0
+    recipe.write_text(recipe.read_text().replace('PCTECORR = "OMIT"', 'PCTECORR = "OMIT"\nDARKCORR = "OMIT"'))
+    run = [*base, "run", str(plan), "-o", str(tmp_path / "run")]
+    done = finish(run, variables)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "plan.json").read_bytes() == plan.read_bytes()
+    raw.write_bytes(raw.read_bytes()[:-1] + b"!")
+    refused = finish(run, variables)
+    assert refused.returncode == 8
+    assert f"data/{A}_raw.fits has other content" in refused.stderr
+    gone = finish(run, {**variables, "PATH": "/usr/bin:/bin"})
+    assert gone.returncode == 8
+    assert "engine calacs 10.5.0 (16-Mar-2026) -> not here" in gone.stderr
+    assert len(calacs.noted("started")) == 4
+    plan.rename(tmp_path / "plan.json")
+    lost = finish([*base, "run", str(tmp_path / "plan.json")], variables, cwd=tmp_path)
+    assert lost.returncode == 2
+    assert "--base" in lost.stderr
+
+
+def test_the_fake_engine_is_the_one_that_these_tests_run(calacs, variables):
+    """Row 50: where it did not shadow a real calacs.e, the tests above would prove nothing."""
+    from acsrecipe.engines.calacs import find
+
+    assert find(variables["PATH"]) == calacs.folder / "calacs.e"
