@@ -10,7 +10,7 @@ import typer
 from acsrecipe.cli.run_command import plan_locked
 from acsrecipe.cli.surroundings import read_environment
 from acsrecipe.cli.terminal import say, show_error, stdout, write
-from acsrecipe.errors import AcsRecipeError
+from acsrecipe.errors import AcsRecipeError, UsageError
 
 
 def plan(
@@ -53,6 +53,7 @@ def plan(
     if output is not None:
         from acsrecipe.files import write_atomic
 
+        _refuse_other(output)
         write_atomic(output, to_json(made).encode())
     if as_json:
         write(to_json(made))
@@ -68,3 +69,18 @@ def plan(
         made.header_changes or made.reference_changes or any(c.dropped for c in made.association_changes)
     ):
         raise typer.Exit(10)
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse to write a plan over a file that is not one."""
+    from pydantic import ValidationError
+
+    from acsrecipe.plan.model import from_json
+
+    if not path.exists():
+        return
+    try:
+        from_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, ValueError, OSError):
+        message = "is there already, and is not a plan"
+        raise UsageError(message, where=str(path), hint="name a new file, or that of an earlier plan") from None

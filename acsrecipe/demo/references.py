@@ -137,7 +137,7 @@ def write_image(path: Path, kind: str, seed: int, geometry: Geometry, mode: Mode
         "DRKCFILE": ("CTEDARK", "ELECTRONS/S"),
         "PFLTFILE": ("PIXEL-TO-PIXEL FLAT", "UNITLESS"),
         "FLSHFILE": ("POST FLASH", "ELECTRONS/S"),
-        "SATUFILE": ("SATURATION", "ELECTRONS"),
+        "SATUFILE": ("FULL-WELL SATURATION LEVEL MAP", "ELECTRONS"),
         "SNKCFILE": ("SINK PIXELS", "ELECTRONS"),
     }[kind]
     more: dict[str, object] = {"CCDAMP": "ABCD", "CCDGAIN": 2.0}

@@ -196,7 +196,9 @@ class Inventory:
     """All that exists and bears on a recipe.
 
     ``references`` holds, for each rootname, the choice for each reference keyword, made on the headers
-    as they will be *after* the recipe's switches and header overrides.
+    as they will be *after* the recipe's switches and header overrides. ``reference_headers`` holds, by path, the
+    headers of those reference files that the plan has to judge: the recipe's own, what CRDS would choose in their
+    place, and PCTETABs.
     """
 
     exposures: tuple[Exposure, ...]
@@ -205,3 +207,4 @@ class Inventory:
     references: Mapping[str, Mapping[str, ReferenceChoice]] = field(default_factory=dict)
     custom: Mapping[str, FileIdentity] = field(default_factory=dict)
     observed: tuple[Observed, ...] = ()
+    reference_headers: Mapping[str, tuple[HduHeader, ...]] = field(default_factory=dict)

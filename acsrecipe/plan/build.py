@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from acsrecipe.errors import PlanError
 from acsrecipe.inputs.members import filter_members, members_that_disagree
 from acsrecipe.inputs.model import Association, Inventory, Member, Observed
-from acsrecipe.plan.changes import Headers, apply_references, held_references, override_headers
-from acsrecipe.plan.checks import check_engine, check_files, check_headers, check_references, check_steps
+from acsrecipe.plan.changes import Headers, address, apply_references, held_references, override_headers
+from acsrecipe.plan.checks import check_engine, check_headers, check_steps
 from acsrecipe.plan.model import (
     AssociationChange,
     ContextUsed,
@@ -18,6 +18,7 @@ from acsrecipe.plan.model import (
     Plan,
     StepAbility,
 )
+from acsrecipe.plan.reference_checks import check_files, check_generation, check_overrides, check_references
 from acsrecipe.plan.tasks import NO_ENGINE, Group, build_tasks, describe_row, group_exposures
 from acsrecipe.recipe.model import Recipe
 from acsrecipe.recipe.toml import LoadedRecipe
@@ -54,7 +55,7 @@ def build_plan(
         Whole, even where it can't be run: then it has findings of severity ``error``.
     """
     recipe = loaded.recipe
-    findings = [_finding(one) for one in inventory.observed]
+    findings = [_finding(one, loaded) for one in inventory.observed]
     rows = {one.rootname: filter_members(one, **_filter(recipe)) for one in inventory.associations}
     changes = tuple(_describe(one, *rows[one.rootname]) for one in inventory.associations)
     headers, overridden = override_headers(loaded, inventory.exposures)
@@ -69,10 +70,13 @@ def build_plan(
     if calibrated:
         chosen, why = _choose_engine(engine or recipe.calibrate.engine, engine is not None, engines)
         used = EngineUsed(name=chosen.name, version=chosen.version, why=why)
-        findings += _check_calibration(inventory, groups, headers, chosen, engines, kept)
+        where = address(loaded, "calibrate", "engine")
+        findings += _check_calibration(inventory, groups, headers, kept)
+        findings += check_engine(chosen, groups, headers, engines, where)
     else:
         findings += check_steps(inventory.exposures, steps)
     tasks = build_tasks(recipe, inventory, headers, changes, groups, f"{used.name} {used.version}".strip(), steps)
+    findings += check_overrides(loaded, inventory, headers)
     findings += check_files(tasks, inventory)
     findings += _remarks(changes, inventory)
     return Plan(
@@ -95,20 +99,19 @@ def _check_calibration(
     inventory: Inventory,
     groups: Sequence[Group],
     headers: Mapping[str, Headers],
-    chosen: EngineAbility,
-    engines: Sequence[EngineAbility],
     kept: Mapping[str, Sequence[Member]],
 ) -> Iterator[Finding]:
     combined = {one.rootname for group in groups if group.product for one in group.exposures}
     for exposure in inventory.exposures:
         header = headers[exposure.rootname]
         yield from check_headers(exposure, header)
-        yield from check_references(exposure, header, combined=exposure.rootname in combined)
-    yield from check_engine(chosen, groups, headers, engines)
+        choices = inventory.references.get(exposure.rootname, {})
+        yield from check_references(exposure, header, choices, combined=exposure.rootname in combined)
+    yield from check_generation(inventory, headers)
     primaries = {root: header.primary for root, header in headers.items()}
     for association in inventory.associations:
         for one in members_that_disagree(association, kept[association.rootname], primaries):
-            yield _finding(one)
+            yield _finding(one, None)
 
 
 def _ordered(inventory: Inventory, headers: dict[str, Headers]) -> list[Headers]:
@@ -158,8 +161,11 @@ def _context(inventory: Inventory) -> ContextUsed | None:
     )
 
 
-def _finding(one: Observed) -> Finding:
-    return Finding(code=one.code, severity=one.severity, message=one.message, where=one.file, hint=one.hint)
+def _finding(one: Observed, loaded: LoadedRecipe | None) -> Finding:
+    where = one.file
+    if not where and loaded is not None:
+        where = address(loaded, "observations", "ids")
+    return Finding(code=one.code, severity=one.severity, message=one.message, where=where, hint=one.hint)
 
 
 def _remarks(changes: Sequence[AssociationChange], inventory: Inventory) -> list[Finding]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from acsrecipe.inputs.model import Exposure, Inventory, ReferenceChoice, Value
 from acsrecipe.plan.model import Finding, HeaderChange, HeldReference, ReferenceChange, Why
-from acsrecipe.plan.needs import bare_name, is_named
+from acsrecipe.plan.needs import bare_name, is_named, required_references
 from acsrecipe.recipe.model import HeaderOverride
 from acsrecipe.recipe.toml import LoadedRecipe
 
@@ -60,7 +60,7 @@ def override_headers(
                     code="P101",
                     severity="warning",
                     message=f"[[headers]] no. {index + 1} fits no exposure: where = {_condition(override.where)}",
-                    where=_address(loaded, "headers", index),
+                    where=address(loaded, "headers", index),
                 )
             )
         for rootname in matching:
@@ -72,7 +72,7 @@ def _override(
     loaded: LoadedRecipe, index: int, override: HeaderOverride, header: Headers, file: str
 ) -> Iterable[Finding]:
     for keyword, new in override.set.items():
-        address = _address(loaded, "headers", index, "set", keyword)
+        where = address(loaded, "headers", index, "set", keyword)
         old = header.primary.get(keyword) if override.hdu == "PRIMARY" else header.merged().get(keyword)
         value, complaint = _as_type_of(old, new)
         if complaint:
@@ -80,7 +80,7 @@ def _override(
                 code="P102",
                 severity="error",
                 message=f"{keyword} = {new!r} is {complaint}, but the card in {file} holds {old!r}",
-                where=address,
+                where=where,
                 hint=f"write {keyword} in the type that the header has",
             )
             continue
@@ -90,7 +90,7 @@ def _override(
                 code="P103",
                 severity="warning",
                 message=f"{keyword} of {file} is set twice; the later value {value!r} counts, not {earlier[-1].new!r}",
-                where=address,
+                where=where,
                 hint=f"the earlier one is at {earlier[-1].why.where}",
             )
         why = _recipe_why(loaded, override.reason, "headers", index, "set", keyword)
@@ -135,7 +135,7 @@ def apply_references(
         if keyword in overrides or (only is not None and keyword not in only):
             continue
         if choice.problem:
-            findings.append(_complain(choice, header))
+            findings.append(_complain(choice, exposure, header))
         if not choice.name:
             continue
         new = "N/A" if choice.name == "N/A" else f"jref${choice.name}"
@@ -187,14 +187,20 @@ def same_reference(old: Value, new: Value) -> bool:
     return bare_name(old).lower() == bare_name(new).lower()
 
 
-def _complain(choice: ReferenceChoice, header: Headers) -> Finding:
+def _complain(choice: ReferenceChoice, exposure: Exposure, header: Headers) -> Finding:
+    """Say what CRDS complains of: an error where the reference can't be done without."""
     found = header.primary.get(choice.keyword)
     kept = f"; the header keeps {found!r}" if not choice.name and found is not None else ""
+    combined = exposure.memtype.upper()[4:6] in ("CR", "RP")
+    reason = required_references(header.primary, combined=combined).get(choice.keyword)
+    needed = f"; it is needed: {reason}" if reason else ""
+    hint = "mend what CRDS complains of in a [[headers]] block, or name a file of your own in [references.override]"
     return Finding(
         code="P201",
-        severity="warning",
-        message=f"{choice.keyword}: {choice.problem}{kept}",
-        where=choice.mapping,
+        severity="error" if reason else "warning",
+        message=f"CRDS can't choose a {choice.keyword}: {choice.problem}{kept}{needed}",
+        where=exposure.raw.path,
+        hint=hint if reason else "",
     )
 
 
@@ -210,7 +216,7 @@ def _crds_why(choice: ReferenceChoice, context: str) -> Why:
     )
 
 
-def _address(loaded: LoadedRecipe, *keys: str | int) -> str:
+def address(loaded: LoadedRecipe, *keys: str | int) -> str:
     """Give ``name.toml:line`` of a key; the plan must not depend on the folder it is made from."""
     where = loaded.where(*keys)
     name = where.file.rsplit("/", 1)[-1]
@@ -218,7 +224,7 @@ def _address(loaded: LoadedRecipe, *keys: str | int) -> str:
 
 
 def _recipe_why(loaded: LoadedRecipe, text: str, *keys: str | int) -> Why:
-    return Why(kind="recipe", text=text, where=_address(loaded, *keys))
+    return Why(kind="recipe", text=text, where=address(loaded, *keys))
 
 
 def _holds(condition: Mapping[str, object], header: Headers) -> bool:

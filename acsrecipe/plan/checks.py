@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from acsrecipe.inputs.model import Exposure, Inventory, Value
+from acsrecipe.inputs.model import Exposure, Value
 from acsrecipe.plan.changes import Headers
-from acsrecipe.plan.model import EngineAbility, Finding, Requirement, StepAbility, Task
+from acsrecipe.plan.model import EngineAbility, Finding, Requirement, StepAbility
 from acsrecipe.plan.needs import (
     CALIBRATION_SWITCHES,
     SWITCH_VALUES,
-    is_named,
     is_performed,
-    required_references,
 )
 from acsrecipe.plan.tasks import Group
 
@@ -27,36 +25,22 @@ def check_headers(exposure: Exposure, header: Headers) -> Iterable[Finding]:
     for switch in CALIBRATION_SWITCHES:
         value = str(primary.get(switch) or "OMIT").strip().upper()
         if value not in SWITCH_VALUES:
-            yield _error("P001", f"{switch} is {value!r}, not one of {', '.join(SWITCH_VALUES)}", file)
+            yield error("P001", f"{switch} is {value!r}, not one of {', '.join(SWITCH_VALUES)}", file)
     for keyword in ("ROOTNAME", "DETECTOR", "CCDAMP", "EXPTIME", "EXPSTART", "EXPEND", "SUBARRAY"):
         if primary.get(keyword) is None:
-            yield _error("P002", f"the primary header has no {keyword}, which calibration needs", file)
+            yield error("P002", f"the primary header has no {keyword}, which calibration needs", file)
     if primary.get("DETECTOR") == "SBC":
         return
     if not any(is_performed(primary, switch) for switch in CALIBRATION_SWITCHES):
         hint = 'set those that you want to "PERFORM" in [switches]'
-        yield _error("P003", "every calibration switch is OMIT: there would be nothing to do", file, hint)
+        yield error("P003", "every calibration switch is OMIT: there would be nothing to do", file, hint)
         return
     if is_performed(primary, "DARKCORR") and primary.get("DARKTIME") is None:
         hint = "give it in a [[headers]] block: set = { DARKTIME = ... } (EXPTIME plus the overheads)"
-        yield _error("P004", "DARKTIME is missing: the dark would be scaled by 0 without a warning", file, hint)
+        yield error("P004", "DARKTIME is missing: the dark would be scaled by 0 without a warning", file, hint)
     if not is_performed(primary, "BLEVCORR"):
         hint = 'set BLEVCORR = "PERFORM" in [switches]'
-        yield _error("P005", "BLEVCORR is not PERFORM: the overscan would not be trimmed, and calacs stops", file, hint)
-
-
-def check_references(exposure: Exposure, header: Headers, *, combined: bool) -> Iterable[Finding]:
-    """Find required references that the header does not name."""
-    for keyword, reason in required_references(header.primary, combined=combined).items():
-        value = header.primary.get(keyword)
-        if not is_named(value):
-            found = f"is {value!r}" if value is not None else "is not in the header"
-            yield _error(
-                "P202",
-                f"{keyword} {found}, but is needed: {reason}",
-                exposure.raw.path,
-                f"choose a context that has one, or name a file in [references.override] {keyword}",
-            )
+        yield error("P005", "BLEVCORR is not PERFORM: the overscan would not be trimmed, and calacs stops", file, hint)
 
 
 def check_steps(exposures: Sequence[Exposure], steps: Mapping[str, StepAbility]) -> Iterable[Finding]:
@@ -64,32 +48,22 @@ def check_steps(exposures: Sequence[Exposure], steps: Mapping[str, StepAbility])
     for name, step in steps.items():
         if step.NEEDS_RAW and exposures:
             hint = "leave the step out, or calibrate from RAW"
-            yield _error("P303", f"the step {name} needs the RAW file, which is not taken", exposures[0].raw.path, hint)
-
-
-def check_files(tasks: Sequence[Task], inventory: Inventory) -> Iterable[Finding]:
-    """Find references that tasks need and that are not in the cache; one finding a file."""
-    missing: dict[tuple[str, str], list[str]] = {}
-    for task in tasks:
-        for reference in task.references:
-            if not reference.path:
-                missing.setdefault((reference.keyword, reference.name), []).append(task.id)
-    cache = inventory.context.cache if inventory.context else ""
-    for (keyword, name), users in missing.items():
-        yield _error(
-            "P203",
-            f"{keyword} {name} is not in the CRDS cache {cache or '(none given)'}; needed by {_some(users)}",
-            "",
-            "fetch it into the cache, or name a file of your own in [references.override]",
-        )
+            yield error("P303", f"the step {name} needs the RAW file, which is not taken", exposures[0].raw.path, hint)
 
 
 def check_engine(
-    ability: EngineAbility, groups: Sequence[Group], headers: Mapping[str, Headers], others: Sequence[EngineAbility]
+    ability: EngineAbility,
+    groups: Sequence[Group],
+    headers: Mapping[str, Headers],
+    others: Sequence[EngineAbility],
+    where: str,
 ) -> Iterable[Finding]:
-    """Find what the engine is not able to do, or that it is not here; one finding a reason."""
+    """Find what the engine is not able to do, or that it is not here; one finding a reason.
+
+    ``where`` is the line of the recipe that chooses the engine.
+    """
     if not ability.available:
-        yield _error("P301", f"the engine {ability.name!r} is not here: {ability.detail}", "", _elsewhere(others))
+        yield error("P301", f"the engine {ability.name!r} is not here: {ability.detail}", where, _elsewhere(others))
     refused: dict[str, list[str]] = {}
     for group in groups:
         if group.kind not in ability.groups:
@@ -107,7 +81,7 @@ def check_engine(
         hint = f'use engine = "{able[0]}" under [calibrate]' if able else None
         if able and not next(other for other in others if other.name == able[0]).available:
             hint = f"{hint} on a machine that has it"
-        yield _error("P302", f"the {ability.name} engine can't calibrate {_some(users)}: {reason}", "", hint)
+        yield error("P302", f"the {ability.name} engine can't calibrate {some(users)}: {reason}", where, hint)
 
 
 def _refuses(ability: EngineAbility, groups: Sequence[Group], headers: Mapping[str, Headers]) -> bool:
@@ -143,7 +117,8 @@ def _plain(value: object) -> object:
     return value.strip().upper() if isinstance(value, str) else value
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """List the first few of many names."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -152,5 +127,6 @@ def _elsewhere(others: Sequence[EngineAbility]) -> str | None:
     return f'this machine has engine = "{here[0]}"' if here else None
 
 
-def _error(code: str, message: str, where: str, hint: str | None = None) -> Finding:
+def error(code: str, message: str, where: str, hint: str | None = None) -> Finding:
+    """Make a finding that keeps the plan from being run."""
     return Finding(code=code, severity="error", message=message, where=where, hint=hint or "")

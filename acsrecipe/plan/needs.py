@@ -36,6 +36,41 @@ OPTIONAL_BY_SWITCH: Mapping[str, tuple[str, ...]] = {
 }
 """References that are read where the header names them; N/A is fine."""
 
+IMAGE_REFERENCES = ("BIASFILE", "DARKFILE", "DRKCFILE", "PFLTFILE", "FLSHFILE", "SATUFILE", "SNKCFILE")
+"""References with one SCI image for each chip, of one shape for all that CRDS could choose for an exposure."""
+
+FILETYPES: Mapping[str, str] = {
+    "ATODTAB": "ANALOG-TO-DIGITAL",
+    "BIASFILE": "BIAS",
+    "BPIXTAB": "BAD PIXELS",
+    "CCDTAB": "CCD PARAMETERS",
+    "CFLTFILE": "SPOT FLAT",
+    "CRREJTAB": "COSMIC RAY REJECTION",
+    "D2IMFILE": "WFC D2I FILE",
+    "DARKFILE": "DARK",
+    "DFLTFILE": "DELTA FLAT",
+    "DGEOFILE": "DISTORTION CORRECTION",
+    "DRKCFILE": "CTEDARK",
+    "FLSHFILE": "POST FLASH",
+    "IDCTAB": "DISTORTION COEFFICIENTS",
+    "IMPHTTAB": "IMAGE PHOTOMETRY TABLE",
+    "LFLTFILE": "LARGE SCALE FLAT",
+    "MDRIZTAB": "MULTIDRIZZLE PARAMETERS",
+    "MLINTAB": "LINEARITY",
+    "NPOLFILE": "DXY GRID",
+    "OSCNTAB": "OVERSCAN",
+    "PCTETAB": "PIXCTE",
+    "PFLTFILE": "PIXEL-TO-PIXEL FLAT",
+    "SATUFILE": "FULL-WELL SATURATION LEVEL MAP",
+    "SHADFILE": "SHUTTER SHADING",
+    "SNKCFILE": "SINK PIXELS",
+    "SPOTTAB": "SPOT POSITION TABLE",
+}
+"""FILETYPE of each reference, as CRDS's own specifications have it."""
+
+PCTETAB_NAME = "Par/Serial PixelCTE 2023"
+"""CTE_NAME of the only generation of PCTETABs that calacs has taken since 10.4."""
+
 CALIBRATION_SWITCHES = (
     "DQICORR",
     "ATODCORR",
@@ -60,7 +95,7 @@ def is_performed(header: Mapping[str, Value], switch: str) -> bool:
 
 def is_named(value: Value) -> bool:
     """Say whether a reference keyword names a file: not absent, blank or N/A."""
-    return str(value or "").strip().upper() not in ("", "N/A", "NONE")
+    return str(value or "").strip().upper() not in ("", "N/A")
 
 
 def bare_name(value: Value) -> str:

@@ -50,19 +50,19 @@ def render_plan(plan: Plan, *, width: int) -> Group:
     parts: list[RenderableType] = [_heading(plan)]
     for change in plan.association_changes:
         parts += [Text(), _title(f"Association {change.association}"), _association(change)]
-    total = len({task for one in plan.tasks if one.kind == "calibrate" for task in one.exposures})
+    total = len({root for task in plan.tasks if task.kind in ("calibrate", "take") for root in task.exposures})
     if plan.header_changes:
         parts += [Text(), _title("Header changes"), *_blocks(plan.header_changes, total, width)]
     if plan.reference_changes:
         parts += [Text(), _title("Reference changes"), *_blocks(plan.reference_changes, total, width)]
-    if not plan.header_changes and not plan.reference_changes:
+    if total and not plan.header_changes and not plan.reference_changes:
         parts += [Text(), Text("No header or reference differs from the files as delivered.")]
     if plan.tasks:
         parts += [Text(), _title("Tasks, in order"), _tasks(plan.tasks)]
     if plan.products:
         parts += [Text(), _title("Files to be written"), _products(plan.products)]
     if plan.findings:
-        parts += [Text(), _title("Findings"), *(_finding(one) for one in plan.findings)]
+        parts += [Text(), _title("Findings"), *_findings(plan.findings)]
     parts += [Text(), _summary(plan, total)]
     return Group(*parts)
 
@@ -237,13 +237,20 @@ def show_bytes(size: int) -> str:
     return f"{size} bytes"
 
 
-def _finding(finding: Finding) -> RenderableType:
-    text = Text(f"{finding.severity} {finding.code} ", style=SEVERITY_STYLE[finding.severity])
-    text.append(f"{finding.where}: " if finding.where else "", style="not bold cyan")
-    text.append(finding.message, style="not bold default")
-    if finding.hint:
-        text.append(f"\n  hint: {finding.hint}", style="not bold dim")
-    return Padding(text, (0, 0, 0, 2))
+def _findings(findings: Sequence[Finding]) -> Iterable[RenderableType]:
+    """Show findings; what is the same of several files is said once."""
+    places: dict[tuple[str, str, str, str], list[str]] = {}
+    for one in findings:
+        places.setdefault((one.severity, one.code, one.message, one.hint), []).append(one.where)
+    for (severity, code, message, hint), where in places.items():
+        text = Text(f"{severity} {code} ", style=SEVERITY_STYLE[severity])
+        named = [clean_text(place) for place in where if place]
+        shown = ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
+        text.append(f"{shown}: " if shown else "", style="not bold cyan")
+        text.append(clean_text(message), style="not bold default")
+        if hint:
+            text.append(f"\n  hint: {clean_text(hint)}", style="not bold dim")
+        yield Padding(text, (0, 0, 0, 2))
 
 
 def _summary(plan: Plan, exposures: int) -> Text:
@@ -262,7 +269,7 @@ def _summary(plan: Plan, exposures: int) -> Text:
     if errors:
         text.append(f"It can't be run here: {_count(errors, 'error')} above.", style="bold red")
     else:
-        text.append("Pixels and the WCS solution can't be predicted. Nothing was written.", style="not bold dim")
+        text.append("Pixels and the WCS solution can't be predicted. Nothing was run.", style="not bold dim")
     return text
 
 

@@ -10,7 +10,7 @@ from factories import make_association, make_engines, make_exposure, make_invent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acsrecipe.inputs.model import FileIdentity, Inventory
+from acsrecipe.inputs.model import FileIdentity, HduHeader, Inventory, ReferenceChoice
 from acsrecipe.plan.build import build_plan
 from acsrecipe.plan.model import EngineAbility, Plan, from_json, to_json
 from acsrecipe.recipe.toml import LoadedRecipe, parse_recipe
@@ -180,6 +180,78 @@ def test_a_reference_that_is_not_in_the_cache_stops_the_plan_which_still_shows_e
     assert "P203" in codes(plan)
     assert not plan.runnable
     assert "jref$new_drk.fits" in [change.new for change in plan.reference_changes]
+
+
+def custom(inventory: Inventory, cards: dict[str, object], shape: tuple[int, int] = (304, 116)) -> Inventory:
+    """Give an inventory a dark of the recipe's own, with these cards and this shape of its SCI extensions."""
+
+    def headers(primary: dict[str, object], size: tuple[int, int]) -> tuple[HduHeader, ...]:
+        science = {"NAXIS1": size[0], "NAXIS2": size[1]}
+        return (HduHeader("PRIMARY", 1, primary), *(HduHeader("SCI", number, science) for number in (1, 2)))
+
+    ours = FileIdentity("refs/our_drk.fits", 5, sha256="d" * 64)
+    read = {ours.path: headers(cards, shape), "crds/new_darkfile.fits": headers({}, (304, 116))}
+    return Inventory(**{**vars(inventory), "custom": {"DARKFILE": ours}, "reference_headers": read})
+
+
+OURS = 'override = { DARKFILE = "refs/our_drk.fits" }\n'
+
+
+@pytest.mark.parametrize(
+    ("cards", "shape", "code", "severity"),
+    [
+        ({"DETECTOR": "HRC"}, (304, 116), "P208", "error"),
+        ({"INSTRUME": "WFC3"}, (304, 116), "P208", "error"),
+        ({"FILETYPE": "BIAS"}, (304, 116), "P209", "warning"),
+        ({}, (100, 100), "P210", "error"),
+    ],
+)
+def test_a_reference_of_ones_own_that_does_not_fit_is_found(cards, shape, code, severity):
+    inventory = custom(make_inventory(make_exposure()), cards, shape)
+    plan = build_plan(recipe(references=OURS), inventory, ENGINES, STEPS)
+    finding = next(one for one in plan.findings if one.code == code)
+    assert finding.severity == severity
+    assert finding.where == f"test.toml:{HEAD.count(chr(10)) + 1}"
+    assert "refs/our_drk.fits" in finding.message
+
+
+def test_a_reference_of_ones_own_that_fits_is_no_finding():
+    cards = {"DETECTOR": "WFC", "INSTRUME": "ACS", "FILETYPE": "DARK"}
+    plan = build_plan(recipe(references=OURS), custom(make_inventory(make_exposure()), cards), ENGINES, STEPS)
+    assert not {"P208", "P209", "P210", "P211"} & set(codes(plan))
+
+
+def test_an_override_without_effect_is_said():
+    loaded = recipe(references='override = { PCTETAB = "refs/our_cte.fits" }\n')
+    inventory = make_inventory(make_exposure())
+    ours = {"PCTETAB": FileIdentity("refs/our_cte.fits", 5, sha256="d" * 64)}
+    plan = build_plan(loaded, Inventory(**{**vars(inventory), "custom": ours}), ENGINES, STEPS)
+    assert "PCTECORR = OMIT" in next(one for one in plan.findings if one.code == "P211").message
+
+
+def test_what_crds_complains_of_is_an_error_where_the_reference_is_needed():
+    inventory = make_inventory(make_exposure())
+    choices = dict(inventory.references["j9l960a7q"])
+    choices["PFLTFILE"] = ReferenceChoice("PFLTFILE", "", mapping="m.rmap", problem="FILTER1 = 'F999W' is not allowed")
+    choices["MDRIZTAB"] = ReferenceChoice("MDRIZTAB", "", mapping="m.rmap", problem="no match")
+    inventory = Inventory(**{**vars(inventory), "references": {"j9l960a7q": choices}})
+    plan = build_plan(recipe(), inventory, ENGINES, STEPS)
+    found = {one.message.split(":")[0]: one.severity for one in plan.findings if one.code == "P201"}
+    assert found == {"CRDS can't choose a PFLTFILE": "error", "CRDS can't choose a MDRIZTAB": "warning"}
+    assert "P203" not in codes(plan)
+    assert "P202" not in codes(plan)
+
+
+def test_a_pctetab_of_an_older_generation_stops_a_plan_that_needs_it():
+    engine = (EngineAbility("calacs", "10.5.0", available=True),)
+    inventory = make_inventory(make_exposure(), PCTETAB="old_cte.fits", DRKCFILE="new_dkc.fits")
+    choices = dict(inventory.references["j9l960a7q"])
+    file = FileIdentity("crds/old_cte.fits", 5)
+    choices["PCTETAB"] = ReferenceChoice("PCTETAB", "old_cte.fits", file)
+    headers = {file.path: (HduHeader("PRIMARY", 1, {"CTE_NAME": "PixelCTE 2012"}),)}
+    made = {**vars(inventory), "references": {"j9l960a7q": choices}, "reference_headers": headers}
+    assert "P207" in codes(build_plan(recipe(text=""), Inventory(**made), engine, STEPS))
+    assert "P207" not in codes(build_plan(recipe(), Inventory(**made), engine, STEPS))
 
 
 def test_what_the_engine_can_not_do_is_said_by_the_plan_with_the_engine_that_can():
