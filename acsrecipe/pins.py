@@ -15,7 +15,7 @@ from acsrecipe.plan.compare import Comparison, compare_plans
 from acsrecipe.plan.lock import Lock, LockDifference, compare_locks, from_toml, lock_plan, move_pin, to_toml
 from acsrecipe.plan.model import Plan
 from acsrecipe.questions import with_context
-from acsrecipe.recipe.toml import LoadedRecipe
+from acsrecipe.recipe.toml import LoadedRecipe, split_variant
 
 LARGEST_LOCK = 1 << 26
 MOST_NAMED = 20
@@ -33,8 +33,9 @@ class Upgrade:
 
 
 def lock_path(recipe: Path) -> Path:
-    """Say where a recipe's lock lies: beside it, ``recipe.lock``."""
-    return recipe.with_suffix(".lock")
+    """Say where a recipe's lock lies: beside it, ``recipe.lock``; that of a variant ``recipe-cte.lock``."""
+    file, variant = split_variant(recipe)
+    return file.with_name(f"{file.stem}-{variant}.lock" if variant else f"{file.stem}.lock")
 
 
 def make_lock(

@@ -75,7 +75,9 @@ def open_side(name: str, environment: Environment, *, engine: str | None = None,
 
 
 def open_recipe(name: str, environment: Environment) -> LoadedRecipe:
-    """Load a recipe, or one as it was: ``RECIPE@REVISION``; its paths start in the recipe's folder all the same.
+    """Load a recipe, a variant of it (``RECIPE#NAME``), or one as it was (``RECIPE@REVISION``).
+
+    Its paths start in the recipe's folder all the same.
 
     Raises
     ------
@@ -85,8 +87,13 @@ def open_recipe(name: str, environment: Environment) -> LoadedRecipe:
     file, revision = split_revision(name)
     if not revision:
         return load_recipe(name)
+    revision, _, variant = revision.partition("#")
     path = Path(file)
-    return parse_recipe(read_at(path, revision, environment.search_path), file, path)
+
+    def read(path: Path) -> bytes:
+        return read_at(path, revision, environment.search_path)
+
+    return parse_recipe(read(path), file, path, variant, read)
 
 
 def with_context(recipe: LoadedRecipe, context: str) -> LoadedRecipe:

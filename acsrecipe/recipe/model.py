@@ -211,6 +211,12 @@ class Recipe(_Part):
     description: Annotated[Text, checked(rules.plain_text)] = Field(
         default="", description="What this recipe is for, in a sentence.", examples=["J9L960010 without CTE correction"]
     )
+    include: Annotated[tuple[Text, ...], checked(rules.includes)] = Field(
+        default=(),
+        description="Recipes of shared defaults, which this one is laid over: tables are merged key by key, anything "
+        "else is replaced. They hold parts of a recipe, and include nothing themselves.",
+        examples=[["defaults.toml"]],
+    )
     observations: Observations = Field(
         description="The exposures asked for, and the archive that has them.",
         examples=[{"ids": ["J9L960010"], "archive": "mast"}],
@@ -245,4 +251,9 @@ class Recipe(_Part):
     )
     provenance: Provenance = Field(
         default=Provenance(), description="The record that products carry with them.", examples=[{"stamp": True}]
+    )
+    variants: Annotated[dict[str, dict[str, Any]], checked(rules.variants)] = Field(
+        default={},
+        description="Changes to this recipe, by name: RECIPE.toml#NAME is the recipe with them.",
+        examples=[{"cte": {"switches": {"PCTECORR": "PERFORM"}}}],
     )

@@ -9,12 +9,15 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from acsrecipe.recipe.cards import did_you_mean, kind_of, nearest, show
+from acsrecipe.recipe.compose import NOT_IN_VARIANTS
 from acsrecipe.recipe.findings import Finding, refuse
 from acsrecipe.recipe.keywords import MEMBER_KEYS, OBSOLETE_REFERENCES, PRODUCTS, REFERENCES
+
+MOST_INCLUDES: Final = 8
 
 _Others = Mapping[str, Any]
 _ROOTNAME = re.compile(r"J[A-Z0-9]{8}")
@@ -94,6 +97,32 @@ def slug(value: Any, _others: _Others) -> Iterator[Finding]:
         hint = f"did you mean '{better}'?" if better else ""
         message = f"name {show(value)} is not made of 1 to 64 letters, digits, '-', '_' and '.'"
         yield Finding("R017", message, hint)
+
+
+def includes(value: Any, _others: _Others) -> Iterator[Finding]:
+    """Check the paths of included files."""
+    if isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            if isinstance(item, str):
+                yield from _path(item, (index,))
+        if len(value) > MOST_INCLUDES:
+            yield Finding("R051", f"{len(value)} files are included, at most {MOST_INCLUDES} are allowed")
+
+
+def variants(value: Any, _others: _Others) -> Iterator[Finding]:
+    """Check the names of variants, and that none changes what makes the recipe itself; the rest is checked merged."""
+    if not isinstance(value, Mapping):
+        return
+    for name, changes in value.items():
+        if not _SLUG.fullmatch(name):
+            message = f"variant {show(name)} is not made of 1 to 64 letters, digits, '-', '_' and '.'"
+            yield Finding("R017", message, "", (name,), of_key=True)
+        if isinstance(changes, Mapping):
+            for key in NOT_IN_VARIANTS:
+                if key in changes:
+                    yield Finding("R010", f"a variant can't change '{key}'", "", (name, key), of_key=True)
+            if not changes:
+                yield Finding("R018", f"variant {show(name)} changes nothing", "leave it out", (name,))
 
 
 def plain_text(value: Any, _others: _Others) -> Iterator[Finding]:
@@ -178,7 +207,7 @@ def products(value: Any, _others: _Others) -> Iterator[Finding]:
         if isinstance(name, str) and name.upper() not in PRODUCTS:
             yield Finding("R022", f"unknown product {show(name)}", did_you_mean(name, PRODUCTS, listed=True), (index,))
     yield from _twice(value, "R019", "product")
-    if not {"RAW", "FLT", "FLC"} & set(upper(value)):
+    if not any(name in ("RAW", "FLT", "FLC") for name in upper(value)):
         yield Finding("R022", "products lack RAW: there would be nothing to calibrate", 'add "RAW"')
 
 

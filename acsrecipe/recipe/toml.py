@@ -10,17 +10,18 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import tomli
 from pydantic import ValidationError
 
 from acsrecipe.errors import Problem, RecipeError, Where
 from acsrecipe.recipe import rules
+from acsrecipe.recipe.compose import merge, vary
 from acsrecipe.recipe.findings import Finding
 from acsrecipe.recipe.mistakes import read_mistakes
 from acsrecipe.recipe.model import ArchiveFolder, Recipe
@@ -33,6 +34,9 @@ __all__ = ["LoadedRecipe", "load_recipe", "parse_recipe", "problems_as_json", "r
 MOST_BYTES: Final = 1 << 20
 LONGEST_LINE: Final = 1 << 16
 MOST_PROBLEMS: Final = 100
+
+Read = Callable[[Path], bytes]
+"""Gives the content of a file, or raises RecipeError."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ class LoadedRecipe:
         Of the bytes as read.
     positions : mapping
         Path of keys, such as ``("headers", 0, "set", "CCDGAIN")``, to the line and column of the key, from 1.
+    included : tuple of (str, mapping)
+        Name and positions of each included file, in order.
+    variant : str
+        Which variant of the recipe this is, or empty.
     """
 
     recipe: Recipe
@@ -61,14 +69,20 @@ class LoadedRecipe:
     text: str
     sha256: str
     positions: Mapping[tuple[str | int, ...], tuple[int, int]] = field(repr=False)
+    included: tuple[tuple[str, Mapping[tuple[str | int, ...], tuple[int, int]]], ...] = field(default=(), repr=False)
+    variant: str = ""
 
     def where(self, *keys: str | int) -> Where:
         """Give the place of a key, or of the nearest table round it; the file alone where none is written."""
-        path = keys
-        while path:
-            if path in self.positions:
-                return Where(self.file, *self.positions[path])
-            path = path[:-1]
+        places = [(self.file, self.positions), *reversed(self.included)]
+        for length in range(len(keys), 0, -1):
+            path = keys[:length]
+            varied = ("variants", self.variant, *path)
+            if self.variant and varied in self.positions:
+                return Where(self.file, *self.positions[varied])
+            for file, positions in places:
+                if path in positions:
+                    return Where(file, *positions[path])
         return Where(self.file)
 
 
@@ -78,7 +92,8 @@ def load_recipe(path: Path) -> LoadedRecipe:
     Parameters
     ----------
     path : Path
-        The TOML file; opened for reading only, and only if it is a regular file.
+        The TOML file; opened for reading only, and only if it is a regular file. ``recipe.toml#cte`` is the
+        variant ``cte`` of it.
 
     Returns
     -------
@@ -90,20 +105,30 @@ def load_recipe(path: Path) -> LoadedRecipe:
     RecipeError
         With every problem found.
     """
-    path = Path(path)
+    path, variant = split_variant(Path(path))
     content = _read(path)
-    return _parse(content, str(path), path)
+    return _parse(content, str(path), path, variant)
 
 
-def parse_recipe(text: str | bytes, file: str, path: Path | None = None) -> LoadedRecipe:
+def split_variant(path: Path) -> tuple[Path, str]:
+    """Split ``recipe.toml#cte`` into the file and the variant's name; a file of the whole name is that file."""
+    name, mark, variant = path.name.rpartition("#")
+    return (path.with_name(name), variant) if mark and name and not path.exists() else (path, "")
+
+
+def parse_recipe(
+    text: str | bytes, file: str, path: Path | None = None, variant: str = "", read: Read | None = None
+) -> LoadedRecipe:
     """Read a recipe from memory; ``file`` is the name shown in problems, ``path`` the file it stands for, if any.
+
+    ``read`` gives the content of an included file; without it that is read from the disk.
 
     Raises
     ------
     RecipeError
         With every problem found.
     """
-    return _parse(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, file, path)
+    return _parse(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, file, path, variant, read)
 
 
 def resolve_path(loaded: LoadedRecipe, text: str, *keys: str | int) -> Path:
@@ -161,7 +186,60 @@ def _read(path: Path) -> bytes:
             raise RecipeError((problem,)) from None
 
 
-def _parse(content: bytes, file: str, path: Path | None) -> LoadedRecipe:
+@dataclass(frozen=True)
+class _Source:
+    """One file of a recipe: the recipe itself, or one that it includes."""
+
+    file: str
+    text: str
+    positions: Positions
+    data: dict[str, Any]
+    sha256: str
+
+
+def _parse(content: bytes, file: str, path: Path | None, variant: str = "", read: Read | None = None) -> LoadedRecipe:
+    own = _load_source(content, file)
+    sources = [own, *_included(own, path, read or _read)]
+    data: dict[str, Any] = {}
+    for source in [*sources[1:], own]:
+        data = merge(data, source.data)
+    findings: list[Finding] = []
+    recipe = _validate(data, path, findings)
+    if recipe is not None:
+        for name in recipe.variants:
+            found: list[Finding] = []
+            _validate(vary(data, name), path, found)
+            findings += [_of_variant(one, name, own.positions) for one in found]
+    if variant and recipe is not None and variant not in recipe.variants:
+        hint = f"variants: {', '.join(recipe.variants)}" if recipe.variants else "the recipe has no variants"
+        findings.append(Finding("R010", f"there is no variant '{variant}'", hint, ("variants",), of_key=True))
+    if findings or recipe is None:
+        problems = [_locate(finding, sources) for finding in findings]
+        order = {source.file: number for number, source in enumerate(sources)}
+        placed = sorted(problems, key=lambda problem: (order[problem[1].file], problem[0]))
+        found_in = {source.file: source for source in sources}
+        raise RecipeError(tuple(_problem(finding, at, found_in[w.file].positions, w.file) for at, w, finding in placed))
+    if variant:
+        recipe = Recipe.model_validate(vary(data, variant))
+    digest = own.sha256
+    if len(sources) > 1:
+        digest = hashlib.sha256("".join(source.sha256 for source in sources).encode()).hexdigest()
+    places = [
+        {key: one.positions.line_and_column(offset) for key, offset in one.positions.keys.items()} for one in sources
+    ]
+    return LoadedRecipe(
+        recipe=recipe,
+        path=path,
+        file=file,
+        text=own.text,
+        sha256=digest,
+        positions=places[0],
+        included=tuple((one.file, place) for one, place in zip(sources[1:], places[1:], strict=True)),
+        variant=variant,
+    )
+
+
+def _load_source(content: bytes, file: str) -> _Source:
     text = _decode(content, file)
     positions = scan(text)
     if positions.excess is not None:
@@ -174,11 +252,39 @@ def _parse(content: bytes, file: str, path: Path | None) -> LoadedRecipe:
     except (ValueError, RecursionError, OverflowError) as error:
         found = explain_syntax(error, positions)
         raise RecipeError(tuple(_problem(finding, offset, positions, file) for finding, offset in found)) from None
-    findings: list[Finding] = []
-    recipe: Recipe | None = None
+    return _Source(file, text, positions, data, hashlib.sha256(content).hexdigest())
+
+
+def _included(own: _Source, path: Path | None, read: Read) -> list[_Source]:
+    """Load the files that a recipe includes; what is wrong with the list itself is found when it is validated."""
+    names = own.data.get("include")
+    if not isinstance(names, list) or len(names) > rules.MOST_INCLUDES:
+        return []
+    folder = path.parent if path is not None else Path()
+    sources = []
+    for number, name in enumerate(names):
+        if not isinstance(name, str) or next(rules.path(name, {}), None) is not None:
+            continue
+        problem = _leave_problem(name, path)
+        if problem is not None:
+            at = own.positions.values.get(("include", number), 0)
+            raise RecipeError((_problem(problem, at, own.positions, own.file),))
+        source = _load_source(read(folder / name), str(folder / name))
+        for key in ("include", "variants"):
+            if key in source.data:
+                message = f"an included file has no '{key}': that is for the recipe itself"
+                finding = Finding("R010", message, "", (key,), of_key=True)
+                raise RecipeError(
+                    (_problem(finding, _offset(finding, source.positions), source.positions, source.file),)
+                )
+        sources.append(source)
+    return sources
+
+
+def _validate(data: Mapping[str, Any], path: Path | None, findings: list[Finding]) -> Recipe | None:
+    """Make a recipe of data, or add what is wrong to ``findings``."""
     try:
         recipe = Recipe.model_validate(data)
-        findings += _path_findings(recipe, path)
     except ValidationError as error:
         some = list(islice(read_mistakes(error, data), MOST_PROBLEMS + 1))
         findings += some[:MOST_PROBLEMS]
@@ -186,17 +292,27 @@ def _parse(content: bytes, file: str, path: Path | None) -> LoadedRecipe:
             findings.append(
                 Finding("R099", f"there are more problems than the {MOST_PROBLEMS} shown", "mend these first")
             )
-    if findings or recipe is None:
-        placed = sorted(((_offset(finding, positions), finding) for finding in findings), key=lambda pair: pair[0])
-        raise RecipeError(tuple(_problem(finding, offset, positions, file) for offset, finding in placed))
-    return LoadedRecipe(
-        recipe=recipe,
-        path=path,
-        file=file,
-        text=text,
-        sha256=hashlib.sha256(content).hexdigest(),
-        positions={key: positions.line_and_column(offset) for key, offset in positions.keys.items()},
-    )
+        return None
+    findings += _path_findings(recipe, path)
+    return recipe
+
+
+def _of_variant(finding: Finding, name: str, positions: Positions) -> Finding:
+    """Point a finding at the variant: at the key that it changes, or at its table."""
+    path = ("variants", name, *finding.path)
+    while path not in positions.keys and len(path) > 2:
+        path = path[:-1]
+    return Finding(finding.code, f"variant {name}: {finding.message}", finding.hint, path, finding.of_key)
+
+
+def _locate(finding: Finding, sources: list[_Source]) -> tuple[int, Where, Finding]:
+    """Find the file that a finding is about, and where in it: the one that has most of its path."""
+
+    def depth(source: _Source) -> int:
+        return max((n for n in range(len(finding.path) + 1) if finding.path[:n] in source.positions.keys), default=0)
+
+    best = max(sources, key=depth)
+    return _offset(finding, best.positions), Where(best.file), finding
 
 
 def _decode(content: bytes, file: str) -> str:
