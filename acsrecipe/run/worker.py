@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from acsrecipe.errors import AcsRecipeError, EngineError, OutputError
+from acsrecipe.errors import AcsRecipeError, EngineError, OutputError, StepError
 from acsrecipe.process import die_with_parent
 from acsrecipe.run.pool import Done, Report, receive, send
 
@@ -50,11 +50,14 @@ def main() -> int:
 
 
 def explain(error: Exception, task: str) -> AcsRecipeError:
-    """Turn what nobody expected into an error for people: of the disk where it is full, else of the engine."""
+    """Turn what nobody expected into an error for people: of the disk where it is full, else of the engine or step."""
     if isinstance(error, OSError) and error.errno in FULL:
         msg = f"can't be written: {error.strerror}"
         return OutputError(msg, where=str(error.filename or task), hint="free some space", code="O005")
-    return EngineError(f"unexpected {type(error).__name__}: {error}", where=task, code="E099")
+    step = task.partition("/")[0] not in ("association", "calibrate", "fetch", "stamp", "take")
+    return (StepError if step else EngineError)(
+        f"unexpected {type(error).__name__}: {error}", where=task, hint="workers.log has the details", code="E099"
+    )
 
 
 if __name__ == "__main__":

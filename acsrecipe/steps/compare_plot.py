@@ -188,6 +188,7 @@ def _draw(path: Path, headline: tuple[str, str], footnote: str, panels: Sequence
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from numpy import isfinite
 
     limits: list[tuple[float, float]] = []
     with _STYLE_LOCK, matplotlib.style.context("default"):
@@ -197,6 +198,10 @@ def _draw(path: Path, headline: tuple[str, str], footnote: str, panels: Sequence
         figure = Figure(figsize=(PANEL * len(panels) + 0.6, height), dpi=DPI, layout=layout)
         FigureCanvasAgg(figure)
         for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            if not isfinite(panel.image).any():
+                msg = f"the {panel.title} image has no finite pixel: there is nothing to draw"
+                hint = "look at its references: NaN in a dark or flat makes NaN of what it corrects"
+                raise StepError(msg, hint=hint, code="S021")
             low, high = (float(limit) for limit in ZScaleInterval().get_limits(panel.image))
             limits.append((low, high))
             _draw_panel(figure, axes, panel, low, high)

@@ -181,6 +181,17 @@ def test_nan_does_not_spoil_the_limits(tmp_path):
     assert 900 < low < high < 3000
 
 
+def test_an_image_without_a_finite_pixel_is_named(tmp_path):
+    write_raw(tmp_path)
+    write_calibrated(tmp_path)
+    with fits.open(tmp_path / f"{ROOT}_flt.fits", mode="update") as hdus:
+        hdus["SCI", 1].data[:] = np.nan
+        hdus["SCI", 2].data[:] = np.nan
+    with pytest.raises(StepError, match="FLT, calibrated image has no finite pixel") as caught:
+        run(tmp_path)
+    assert caught.value.code == "S021"
+
+
 @pytest.mark.parametrize("section", [[0, 61, 0, 10], [5, 5, 0, 10], [0, 10, 70, 81]])
 def test_a_section_outside_the_image_is_named(tmp_path, section):
     write_raw(tmp_path)
