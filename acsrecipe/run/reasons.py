@@ -20,6 +20,9 @@ from acsrecipe.plan.model import (
 )
 from acsrecipe.run.journal import Finished
 
+TOLD = {"after", "edits", "engine", "fingerprint", "inputs", "outputs", "parameters", "references"}
+"""Fields of a task whose differences are told one by one."""
+
 MOST = 3
 """Reasons that are told; of more, only how many."""
 
@@ -111,6 +114,9 @@ def _differences(plan: Plan, old: Task, new: Task) -> Iterator[str]:
         before, after = old.parameters.get(key), new.parameters.get(key)
         if before != after:
             yield f"{key} {_show(before)} -> {_show(after)}"
+    for name in sorted(set(Task.model_fields) - TOLD):
+        if getattr(old, name) != getattr(new, name):
+            yield f"{name} {_show(getattr(old, name))} -> {_show(getattr(new, name))}"
     made, wanted = ({output.name for output in task.outputs} for task in (old, new))
     if made != wanted:
         yield f"makes {', '.join(sorted(wanted - made)) or 'less than before'}"
