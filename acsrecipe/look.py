@@ -36,6 +36,9 @@ def look(recipe: LoadedRecipe, environment: Environment) -> Inventory:
     """
     base = base_folder(recipe)
     found = find_exposures(recipe, environment)
+    if not found.exposures:
+        # What is wrong with the exposures is the news; CRDS has nothing to choose for.
+        return Inventory(exposures=(), associations=found.associations, observed=found.observed)
     headers, _ = override_headers(recipe, found.exposures)
     merged = {root: header.merged() for root, header in headers.items()}
     context, references, observed = _choose_references(recipe, environment, merged, base)
