@@ -4,7 +4,7 @@
 
 Every run is a new process, start-up and imports included; the page cache is warm, products are deleted
 between runs. Prints medians, their ratio, processor seconds, peak memory, and how two processes scale.
-The floor is what must move: see docs/engines.md.
+docs/engines.md has what was found and what is out of reach.
 """
 
 from __future__ import annotations
