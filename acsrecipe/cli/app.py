@@ -9,7 +9,22 @@ from typing import Annotated
 import typer
 
 from acsrecipe import __version__
-from acsrecipe.cli import audit, check, demo, diff, doctor, explain, fetch, init, lock, log, plan, run_command, schema
+from acsrecipe.cli import (
+    audit,
+    check,
+    demo,
+    diff,
+    doctor,
+    explain,
+    fetch,
+    fmt,
+    init,
+    lock,
+    log,
+    plan,
+    run_command,
+    schema,
+)
 from acsrecipe.cli.terminal import say, show_error
 from acsrecipe.errors import AcsRecipeError
 
@@ -39,6 +54,7 @@ def _options(
 
 app.command("init")(init.init)
 app.command("check")(check.check)
+app.command("fmt")(fmt.fmt)
 app.command("plan")(plan.plan)
 app.command("run")(run_command.run)
 app.command("diff")(diff.diff)

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from acsrecipe.inputs.model import Exposure, Inventory, ReferenceChoice, Value
 from acsrecipe.plan.model import Finding, HeaderChange, HeldReference, ReferenceChange, Why
 from acsrecipe.plan.needs import bare_name, is_named, required_references
+from acsrecipe.recipe.keywords import SWITCHES
 from acsrecipe.recipe.model import HeaderOverride
 from acsrecipe.recipe.toml import LoadedRecipe
+
+ORDER = tuple(SWITCHES)
 
 
 @dataclass
@@ -49,7 +52,9 @@ def override_headers(
     findings: list[Finding] = []
     names = {exposure.rootname: exposure.raw.path for exposure in exposures}
     for rootname, header in headers.items():
-        for switch, value in loaded.recipe.switches.items():
+        # In calacs's order, not the recipe's: a card that is new goes to the end of the header, and the order in
+        # which a recipe names things must not change the bytes of a product.
+        for switch, value in sorted(loaded.recipe.switches.items(), key=lambda pair: ORDER.index(pair[0])):
             why = _recipe_why(loaded, f"[switches] {switch}", "switches", switch)
             _set(header, names[rootname], "PRIMARY", switch, value, why)
     for index, override in enumerate(loaded.recipe.headers):
