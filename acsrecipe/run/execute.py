@@ -287,6 +287,7 @@ class _Run:
                 store=self.options.store,
                 mast=self.options.mast if task.kind == FETCH else None,
                 crds=self.options.crds if task.kind == FETCH else None,
+                known=self.folder.memo.known((self.options.base / one.path).resolve() for one in task.references),
                 stamp=make_stamp(self.plan, self.plan_id, task, self.options.revision) if task.stamp else None,
             ),
         )
@@ -353,7 +354,7 @@ class _Run:
             exit_status=outcome.exit_status,
             command=list(outcome.command),
             inputs=list(result.inputs),
-            references=list(result.references),
+            references=self._remember(result.references),
             outputs=outputs,
             versions=outcome.versions,
             details=outcome.details,
@@ -364,6 +365,14 @@ class _Run:
         self.made[task.id] = {output["name"]: output for output in outputs}
         self.warnings += [f"{task.id}: {warning}" for warning in outcome.warnings]
         self.finished.append(task.id)
+
+    def _remember(self, references: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Keep the hashes of references for the tasks to come; the log gets them without how the files looked."""
+        for one in references:
+            if "mark" in one:
+                path, mark = one["mark"]
+                self.folder.memo.remember(Path(path), mark, one["sha256"])
+        return [{key: value for key, value in one.items() if key != "mark"} for one in references]
 
     def _changes(self, task: Task) -> dict[str, Any]:
         """Gather the plan's header, reference and association changes that this task carried out."""

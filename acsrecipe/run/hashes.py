@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,6 +50,10 @@ class HashMemo:
         """Take a hash that was computed elsewhere, of the file as `mark` describes it."""
         self._known[str(path)] = (mark, digest)
         self._changed = True
+
+    def known(self, paths: Iterable[Path]) -> dict[str, tuple[Mark, str]]:
+        """Give what is remembered of some files, whether or not they still are as they were."""
+        return {str(path): self._known[str(path)] for path in paths if str(path) in self._known}
 
     def save(self) -> None:
         """Write what is known of files that are still there; a cache that can't be written is none."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acsrecipe import __version__
-from acsrecipe.files import open_plain, sha256_file
+from acsrecipe.files import open_plain
 from acsrecipe.inputs.cards import pack, write_card, write_value
 from acsrecipe.inputs.header import Edit, read_headers, stage_edited
 from acsrecipe.inputs.layout import scan
@@ -131,7 +131,6 @@ def stamp_product(path: Path, stamp: Stamp) -> str:
     OutputError
         The disk does not take it.
     """
-    before = sha256_file(path)
     headers = read_headers(path, complete=False)
     version = 1 + sum(header.name == EXTENSION for header in headers)
     stamped = path.with_name(f"{path.name}.stamped")
@@ -140,7 +139,7 @@ def stamp_product(path: Path, stamp: Stamp) -> str:
     here = {name for name, _ in stamp.cards}
     edits += [("PRIMARY", name, "") for name in headers[0].cards if name.startswith("ACSR_") and name not in here]
     edits.append(("PRIMARY", "NEXTEND", len(headers)))
-    stage_edited(path, stamped, edits)
+    before = stage_edited(path, stamped, edits)
     with stamped.open("ab") as file:
         file.write(_table(stamp.rows, version))
     stamped.replace(path)

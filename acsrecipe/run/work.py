@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from acsrecipe.errors import EngineError, IntegrityError, OutputError
+from acsrecipe.errors import IntegrityError, OutputError
 from acsrecipe.files import sha256_file, writing
 from acsrecipe.inputs.crds_cache import CrdsSettings
 from acsrecipe.inputs.store import Store
 from acsrecipe.inputs.wire import MastSettings
 from acsrecipe.plan.model import ARCHIVED, Outcome, PlannedFile, Task
 from acsrecipe.run.hashes import take_mark
+from acsrecipe.run.reference_files import Known, stage_references
 from acsrecipe.run.stamp import Stamp, stamp_product
-
-REFERENCES = "ref"
-"""Sub-folder of an attempt that holds its references; calacs gets it as a relative ``jref=ref/``."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,8 @@ class Job:
         The folder of downloads.
     mast, crds : settings or None
         How to fetch what is not here. They may hold a token: a job is never logged.
+    known : mapping
+        Hashes of its references, as far as a run before, or another worker, has read them.
     stamp : Stamp or None
         What its products say of how they were made.
     """
@@ -62,6 +61,7 @@ class Job:
     mast: MastSettings | None = None
     crds: CrdsSettings | None = None
     stamp: Stamp | None = None
+    known: Known = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,21 +92,26 @@ def perform(job: Job, report: Callable[[str], None]) -> Result:
         return fetch_task(job, report)
     report("staging")
     inputs = tuple(_stage(job, file) for file in job.task.inputs) + _stage_upstream(job)
-    references = _stage_references(job)
+    with stage_references(job.task.references, job.base, job.folder, job.known) as staged:
+        outcome = _work(job, report)
+        report("checking")
+        outputs = _collect(job)
+    return Result(inputs, staged.verified(), outputs, outcome)
+
+
+def _work(job: Job, report: Callable[[str], None]) -> Outcome:
     match job.task.kind:
         case "association" | "take":
-            outcome = Outcome()
+            return Outcome()
         case "calibrate":
             from acsrecipe.engines.catalogue import get_engine
 
             engine = get_engine(job.engine, job.search_path)
-            outcome = engine.calibrate(job.task, job.folder, threads=job.threads, deadline=job.deadline, report=report)
+            return engine.calibrate(job.task, job.folder, threads=job.threads, deadline=job.deadline, report=report)
         case kind:
             from acsrecipe.steps.catalogue import get_step
 
-            outcome = get_step(kind).run(job.task, job.folder, deadline=job.deadline, report=report)
-    report("checking")
-    return Result(inputs, references, _collect(job), outcome)
+            return get_step(kind).run(job.task, job.folder, deadline=job.deadline, report=report)
 
 
 def _stage(job: Job, file: PlannedFile) -> dict[str, Any]:
@@ -180,49 +185,6 @@ def _stage_upstream(job: Job) -> tuple[dict[str, Any], ...]:
                 (job.folder / name).symlink_to(source.resolve())
         staged.append({"role": "product", "path": name, "sha256": found})
     return tuple(staged)
-
-
-def _stage_references(job: Job) -> tuple[dict[str, Any], ...]:
-    """Link references under their bare names; what is there must be what the plan saw."""
-    folder = job.folder / REFERENCES
-    with writing(folder):
-        folder.mkdir()
-    staged = {}
-    for reference in job.task.references:
-        source = (job.base / reference.path).resolve()
-        if not source.is_file():
-            msg = f"{reference.keyword} {reference.name} is no longer there"
-            raise EngineError(msg, where=str(source), code="W002")
-        stat = source.stat()
-        digest = _hash_once(str(source), stat.st_ino, stat.st_size, stat.st_mtime_ns)
-        if reference.sha256 and digest != reference.sha256:
-            msg = (
-                f"{reference.keyword} changed since the plan was made: its sha256 is {digest[:12]}..., "
-                f"the plan saw {reference.sha256[:12]}..."
-            )
-            raise IntegrityError(
-                msg,
-                where=reference.path,
-                hint="make the plan again and look at it before running",
-                code="W001",
-            )
-        link = folder / reference.name
-        if not link.is_symlink():
-            with writing(link):
-                link.symlink_to(source)
-        staged[reference.keyword] = {
-            "keyword": reference.keyword,
-            "name": reference.name,
-            "path": reference.path,
-            "sha256": digest,
-        }
-    return tuple(staged.values())
-
-
-@lru_cache(maxsize=4096)
-def _hash_once(path: str, inode: int, size: int, mtime: int) -> str:
-    """Hash a reference once a process, as long as inode, size and time of change stay."""
-    return sha256_file(Path(path))
 
 
 def _collect(job: Job) -> tuple[dict[str, Any], ...]:

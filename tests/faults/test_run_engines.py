@@ -285,10 +285,11 @@ def test_interrupts_end_the_run_leave_nothing_half_and_say_how_to_go_on(
     began = time.monotonic()
     for number in signals:
         driver.send_signal(number)
-        time.sleep(0.3)
+        time.sleep(0.05)
     _, said = driver.communicate(timeout=30)
     spent = time.monotonic() - began
-    assert driver.returncode == 130, said
+    # A second one may find Python on its way out, which then ends by the signal: the same to a shell.
+    assert driver.returncode in ((130, -signal.SIGINT) if len(signals) == 2 else (130,)), said
     assert spent < (2 if len(signals) == 2 else 9), f"it took {spent:.1f} s"
     if len(signals) == 1:
         assert "run the same command again" in said
