@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from acsrecipe import __version__
-from acsrecipe.files import open_plain
+from acsrecipe.files import CHUNK, create_new, open_plain, sha256_file, write_all, writing
 from acsrecipe.inputs.cards import pack, write_card, write_value
-from acsrecipe.inputs.header import Edit, read_headers, stage_edited
+from acsrecipe.inputs.header import Edit, edit
 from acsrecipe.inputs.layout import scan
 from acsrecipe.inputs.model import Value
 from acsrecipe.plan.model import Plan, Scalar, Task, Why
@@ -114,15 +115,15 @@ def _plain(text: str) -> str:
     )
 
 
-def stamp_product(path: Path, stamp: Stamp) -> str:
+def stamp_product(path: Path, stamp: Stamp) -> tuple[str, str]:
     """Write a stamp into a finished product, which keeps its name.
 
     Every data unit, and every header but the primary one, keeps its bytes.
 
     Returns
     -------
-    str
-        sha256 of the file as it was before.
+    tuple of str
+        sha256 of the file as it was before, and as it is now; they are computed side by side.
 
     Raises
     ------
@@ -131,19 +132,25 @@ def stamp_product(path: Path, stamp: Stamp) -> str:
     OutputError
         The disk does not take it.
     """
-    headers = read_headers(path, complete=False)
-    version = 1 + sum(header.name == EXTENSION for header in headers)
     stamped = path.with_name(f"{path.name}.stamped")
-    edits: list[Edit] = [("PRIMARY", name, text) for name, text in stamp.cards]
-    # Cards of an earlier stamp that this one has no value for would be false.
-    here = {name for name, _ in stamp.cards}
-    edits += [("PRIMARY", name, "") for name in headers[0].cards if name.startswith("ACSR_") and name not in here]
-    edits.append(("PRIMARY", "NEXTEND", len(headers)))
-    before = stage_edited(path, stamped, edits)
-    with stamped.open("ab") as file:
-        file.write(_table(stamp.rows, version))
-    stamped.replace(path)
-    return before
+    with open_plain(path) as (descriptor, status), ThreadPoolExecutor(1) as pool:
+        before = pool.submit(sha256_file, path)
+        hdus = scan(lambda offset, size: os.pread(descriptor, size, offset), status.st_size, str(path))
+        version = 1 + sum(hdu.header.name == EXTENSION for hdu in hdus)
+        edits: list[Edit] = [("PRIMARY", name, text) for name, text in stamp.cards]
+        # Cards of an earlier stamp that this one has no value for would be false.
+        here = {name for name, _ in stamp.cards}
+        kept = [name for name in hdus[0].header.cards if name.startswith("ACSR_") and name not in here]
+        edits += [*(("PRIMARY", name, "") for name in kept), ("PRIMARY", "NEXTEND", len(hdus))]
+        with writing(stamped), create_new(stamped) as out:
+            write_all(out, edit(hdus, edits, str(path))[0])
+            os.lseek(descriptor, hdus[0].data_start, os.SEEK_SET)
+            while piece := os.read(descriptor, CHUNK):
+                write_all(out, piece)
+            write_all(out, _table(stamp.rows, version))
+        after = sha256_file(stamped)
+        stamped.replace(path)
+        return before.result(), after
 
 
 def _table(rows: Sequence[Row], version: int) -> bytes:

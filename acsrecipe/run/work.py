@@ -194,14 +194,16 @@ def _collect(job: Job) -> tuple[dict[str, Any], ...]:
         if not path.is_file() or path.is_symlink():
             msg = f"{output.name} was not made"
             raise OutputError(msg, where=job.task.id, hint="look at the trailer in the log", code="W003")
-        stamped = {}
         if job.stamp is not None and output.folder == "products":
-            stamped = {"sha256_unstamped": stamp_product(path, job.stamp)}
-        found.append({**_describe(path, output.folder), **stamped})
+            before, digest = stamp_product(path, job.stamp)
+            found.append({**_describe(path, output.folder, digest), "sha256_unstamped": before})
+        else:
+            found.append(_describe(path, output.folder))
     found += [_describe(path, "logs") for path in sorted(job.folder.glob("*.tra"))]
     return tuple(found)
 
 
-def _describe(path: Path, folder: str) -> dict[str, Any]:
+def _describe(path: Path, folder: str, digest: str = "") -> dict[str, Any]:
     mark = take_mark(path)
-    return {"name": path.name, "folder": folder, "size": path.stat().st_size, "sha256": sha256_file(path), "mark": mark}
+    size, sha256 = path.stat().st_size, digest or sha256_file(path)
+    return {"name": path.name, "folder": folder, "size": size, "sha256": sha256, "mark": mark}
