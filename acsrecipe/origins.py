@@ -46,7 +46,12 @@ class _Known:
 
 
 def recipe_from_product(
-    path: Path, *, environment: Environment | None = None, data: Path | None = None, cache: str = ""
+    path: Path,
+    *,
+    environment: Environment | None = None,
+    data: Path | None = None,
+    cache: str = "",
+    base: Path | None = None,
 ) -> str:
     """Write the recipe that would make a product: switches, overrides, context, engine, steps.
 
@@ -60,6 +65,8 @@ def recipe_from_product(
         The folder of the RAW files; looked for near the product where not given.
     cache : str
         The CRDS cache, to tell references that CRDS chose from overrides.
+    base : Path, optional
+        The folder that the recipe will lie in: what is below it is named from there.
 
     Returns
     -------
@@ -86,8 +93,15 @@ def recipe_from_product(
     if folder is not None and member and (folder / f"{member}_raw.fits").is_file():
         raw = read_headers(folder / f"{member}_raw.fits")
     cache = cache or (environment.crds_path if environment else "")
-    known = _Known(root, suffix, hdus, read_stamps(path), raw, str(folder) if folder else "data", cache)
-    return write_draft(_draft(known, path.name))
+    known = _Known(root, suffix, hdus, read_stamps(path), raw, _from(base, folder) if folder else "data", cache)
+    return write_draft(_draft(known, path.name, base))
+
+
+def _from(base: Path | None, path: Path) -> str:
+    """Name a path as a recipe in ``base`` does: relative where it lies below, else absolute."""
+    whole = path.resolve()
+    start = base.resolve() if base is not None else None
+    return str(whole.relative_to(start)) if start is not None and whole.is_relative_to(start) else str(whole)
 
 
 def _find_data(path: Path, member: str, data: Path | None) -> Path | None:
@@ -104,7 +118,7 @@ def _first_member(rows: Rows) -> str:
     return rows[0]["FILE"].partition("_")[0] if rows else ""
 
 
-def _draft(known: _Known, name: str) -> Draft:
+def _draft(known: _Known, name: str, base: Path | None) -> Draft:
     asn = _association(known)
     remarks = [f"The recipe that makes {name}, read out of the file."]
     if not known.raw:
@@ -125,7 +139,7 @@ def _draft(known: _Known, name: str) -> Draft:
         switches=_switches(known),
         headers=headers,
         context=context,
-        cache=str(Path(known.cache).resolve()) if known.cache else "",
+        cache=_from(base, Path(known.cache)) if known.cache else "",
         override=override,
         engine=_engine(known.primary),
         post=_steps(known),

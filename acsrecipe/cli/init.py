@@ -39,7 +39,8 @@ def init(
     else:
         from acsrecipe.origins import recipe_from_product
 
-        text = recipe_from_product(product, environment=read_environment(), data=data, cache=cache)
+        base = output.parent if output is not None else Path()
+        text = recipe_from_product(product, environment=read_environment(), data=data, cache=cache, base=base)
     if output is None:
         write(text)
         return

@@ -29,6 +29,23 @@ SELECTORS = (
 """Columns by which calacs picks rows, where a table has them; it takes a row for each CCDCHIP, so all chips count."""
 
 
+ABOUT = {
+    "",
+    "COMMENT",
+    "HISTORY",
+    "DATE",
+    "FILENAME",
+    "ROOTNAME",
+    "DESCRIP",
+    "PEDIGREE",
+    "USEAFTER",
+    "CHECKSUM",
+    "DATASUM",
+}
+ABOUT |= {"NAXIS2", "VCALCOS", "FITSVERS", "IRAF-TLM", "ORIGIN"}
+"""Cards of a reference table that change no pixel."""
+
+
 def describe_effect(keyword: str, old: Path, new: Path, headers: tuple[Mapping[str, Value], ...]) -> str:
     """Say whether one reference in place of another matters to some exposures.
 
@@ -62,16 +79,26 @@ def _describe_rows(old: Path, new: Path, headers: tuple[Mapping[str, Value], ...
     with fits.open(old) as one, fits.open(new) as other:
         if [hdu.name for hdu in one[1:]] != [hdu.name for hdu in other[1:]]:
             return "the tables have other extensions"
-        for a, b in zip(one[1:], other[1:], strict=True):
+        cards = sorted({name for a, b in zip(one, other, strict=True) for name in _other_cards(a.header, b.header)})
+        for number, (a, b) in enumerate(zip(one[1:], other[1:], strict=True), 1):
+            name = a.name or f"table {number}"
             if a.data is None and b.data is None:
                 continue
             if a.data is None or b.data is None or a.data.dtype != b.data.dtype:
-                return f"{a.name} has other columns"
+                return f"{name} has other columns"
             for header in headers:
                 first, second = (_select(hdu.data, header) for hdu in (a, b))
                 if first != second:
-                    return f"rows of {a.name} for these exposures differ"
+                    return f"rows of {name} for these exposures differ"
+    if cards:
+        return f"the rows for these exposures are the same, header cards differ: {', '.join(cards[:5])}"
     return "no effect: the rows for these exposures are the same"
+
+
+def _other_cards(a: Any, b: Any) -> set[str]:
+    """Name the cards that differ, but for those that say where the file comes from: calacs reads some of the others."""
+    names = {name for name in (*a, *b) if name not in ABOUT}
+    return {name for name in names if a.get(name) != b.get(name)}
 
 
 def _select(table: Any, header: Mapping[str, Value]) -> list[bytes]:
