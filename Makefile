@@ -44,3 +44,4 @@ $(DEV)/installed: pyproject.toml
 
 clean:
 	rm -rf .venv demo
+	find . -name __pycache__ -prune -exec rm -rf {} +
