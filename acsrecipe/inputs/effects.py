@@ -46,6 +46,9 @@ ABOUT |= {"NAXIS2", "VCALCOS", "FITSVERS", "IRAF-TLM", "ORIGIN"}
 """Cards of a reference table that change no pixel."""
 
 
+TEXTS = ("DESCRIP", "COMMENT", "PEDIGREE")
+
+
 def describe_effect(keyword: str, old: Path, new: Path, headers: tuple[Mapping[str, Value], ...]) -> str:
     """Say whether one reference in place of another matters to some exposures.
 
@@ -89,7 +92,7 @@ def _describe_rows(old: Path, new: Path, headers: tuple[Mapping[str, Value], ...
             for header in headers:
                 first, second = (_select(hdu.data, header) for hdu in (a, b))
                 if first != second:
-                    return f"rows of {name} for these exposures differ"
+                    return f"rows of {name} that these exposures may read differ"
     if cards:
         return f"the rows for these exposures are the same, header cards differ: {', '.join(cards[:5])}"
     return "no effect: the rows for these exposures are the same"
@@ -104,16 +107,15 @@ def _other_cards(a: Any, b: Any) -> set[str]:
 def _select(table: Any, header: Mapping[str, Value]) -> list[bytes]:
     import numpy as np
 
-    plain = np.asarray(table)
     chosen = []
-    names = [name for name in SELECTORS if name in (table.dtype.names or ())]
-    for row, raw in zip(table, plain, strict=True):
+    columns = table.dtype.names or ()
+    names = [name for name in SELECTORS if name in columns]
+    for row in table:
         if all(_fits(row[name], header.get(name)) for name in names):
-            # The texts about a row (PEDIGREE, DESCRIP, COMMENT) change no pixel, except DUMMY, which skips the step.
-            cells = [
-                raw[name].tobytes() for name in table.dtype.names if name not in ("DESCRIP", "COMMENT", "PEDIGREE")
-            ]
-            dummy = "PEDIGREE" in table.dtype.names and str(row["PEDIGREE"]).strip().upper().startswith("DUMMY")
+            # The texts about a row change no pixel, except a PEDIGREE of DUMMY, which skips the step. Each cell is
+            # taken by itself: the bytes of a row hold no arrays of variable length, as IMPHTTAB has them.
+            cells = [np.asarray(row[name]).tobytes() for name in columns if name not in TEXTS]
+            dummy = "PEDIGREE" in columns and str(row["PEDIGREE"]).strip().upper().startswith("DUMMY")
             chosen.append(b"\0".join(cells) + (b"DUMMY" if dummy else b""))
     return chosen
 

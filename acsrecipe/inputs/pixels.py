@@ -79,10 +79,12 @@ def _compare(label: str, one: Any, other: Any) -> PixelChange | None:
             sides = [f"{len(data) if data is not None else 0} rows" for data in (a, b)]
         return PixelChange(label, note=f"{sides[0]} against {sides[1]}")
     if a.dtype.names:
-        if a.tobytes() == b.tobytes():
-            return None
-        rows = sum(x.tobytes() != y.tobytes() for x, y in zip(np.asarray(a), np.asarray(b), strict=True))
-        return PixelChange(label, note=f"{rows} of {len(a)} rows differ")
+        # Cell by cell: the bytes of a row hold no arrays of variable length.
+        rows = sum(
+            any(np.asarray(x[name]).tobytes() != np.asarray(y[name]).tobytes() for name in a.dtype.names)
+            for x, y in zip(a, b, strict=True)
+        )
+        return PixelChange(label, note=f"{rows} of {len(a)} rows differ") if rows else None
     differs = a != b
     if a.dtype.kind == "f":
         differs &= ~(np.isnan(a) & np.isnan(b))
