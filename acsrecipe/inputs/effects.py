@@ -24,9 +24,11 @@ SELECTORS = (
     "OBSTYPE",
     "BINX",
     "BINY",
-    "OBSMODE",
 )
-"""Columns by which calacs picks rows, where a table has them; it takes a row for each CCDCHIP, so all chips count."""
+"""Columns by which calacs picks rows, where a table has them and they mean the same as the keyword of that name.
+
+It takes a row for each CCDCHIP, so all chips count; OBSMODE of an IMPHTTAB is not the keyword OBSMODE.
+"""
 
 
 ABOUT = {
@@ -110,13 +112,14 @@ def _select(table: Any, header: Mapping[str, Value]) -> list[bytes]:
     chosen = []
     columns = table.dtype.names or ()
     names = [name for name in SELECTORS if name in columns]
-    for row in table:
-        if all(_fits(row[name], header.get(name)) for name in names):
-            # The texts about a row change no pixel, except a PEDIGREE of DUMMY, which skips the step. Each cell is
-            # taken by itself: the bytes of a row hold no arrays of variable length, as IMPHTTAB has them.
-            cells = [np.asarray(row[name]).tobytes() for name in columns if name not in TEXTS]
-            dummy = "PEDIGREE" in columns and str(row["PEDIGREE"]).strip().upper().startswith("DUMMY")
-            chosen.append(b"\0".join(cells) + (b"DUMMY" if dummy else b""))
+    fitting = [row for row in table if all(_fits(row[name], header.get(name)) for name in names)]
+    # Where no row fits, how the table is read is not known here: then every row counts.
+    for row in fitting or table:
+        # The texts about a row change no pixel, except a PEDIGREE of DUMMY, which skips the step. Each cell is
+        # taken by itself: the bytes of a row hold no arrays of variable length, as IMPHTTAB has them.
+        cells = [np.asarray(row[name]).tobytes() for name in columns if name not in TEXTS]
+        dummy = "PEDIGREE" in columns and str(row["PEDIGREE"]).strip().upper().startswith("DUMMY")
+        chosen.append(b"\0".join(cells) + (b"DUMMY" if dummy else b""))
     return chosen
 
 

@@ -54,6 +54,14 @@ def test_arrays_of_variable_length_are_compared_not_their_places(tmp_path):
     assert "differ" in describe_effect("IMPHTTAB", old, new, HEADER)
 
 
+def test_where_no_row_fits_or_a_column_only_has_the_name_of_a_keyword_every_row_counts(tmp_path):
+    header = ({**HEADER[0], "CCDGAIN": 8.0, "OBSMODE": "ACCUM"},)
+    for number, columns in enumerate(({"CCDGAIN": ("E", [1.0, 2.0, 4.0])}, {"OBSMODE": ("9A", ["a", "b", "c"])})):
+        old = write_table(tmp_path / f"a{number}_ccd.fits", **columns)
+        new = write_table(tmp_path / f"b{number}_ccd.fits", VALUE=("E", [1.0, 2.0, 9.0]), **columns)
+        assert "differ" in describe_effect("CCDTAB", old, new, header)
+
+
 def test_cards_of_a_table_matter_but_for_those_about_the_file(tmp_path):
     found = effect(tmp_path, {"CTE_NAME": "other", "DATE": "2026-01-01"})
     assert found == "the rows for these exposures are the same, header cards differ: CTE_NAME"
