@@ -34,7 +34,8 @@ app = typer.Typer(
     "A recipe (TOML) says what should be true of a set of exposures; `plan` shows what that would change; "
     "`run` does exactly that, and leaves a log that proves it.",
     epilog="Start here: `acsrecipe demo`. Exit codes: 0 ok, 1 unexpected, 2 recipe or usage, 3 plan not possible, "
-    "4 archive or CRDS, 5 engine, 6 post-step, 7 output or disk, 8 integrity, 9 locked, 130 interrupted.",
+    "4 archive or CRDS, 5 engine, 6 post-step, 7 output or disk, 8 integrity, 9 locked, "
+    "10 differences or findings, 130 interrupted.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
