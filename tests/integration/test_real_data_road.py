@@ -97,6 +97,8 @@ cache = "{cache}"
 {overrides}
 [calibrate]
 engine = "none"
+[provenance]
+stamp = false
 [[post]]
 step = "updatewcs"
 """
