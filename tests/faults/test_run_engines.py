@@ -140,12 +140,21 @@ def test_an_engine_that_hangs_is_stopped_at_its_deadline(run_it, calacs, tmp_pat
     assert not any(is_alive(one["pid"]) for one in calacs.noted("started"))
 
 
-def test_a_worker_that_hangs_is_ended_a_while_after_its_deadline(run_it, calacs, tmp_path, monkeypatch):
-    from acsrecipe.run import options
+def test_a_worker_that_hangs_is_ended_a_while_after_its_deadline(dataset, variables, calacs, tmp_path):
+    from acsrecipe.run import execute
 
-    monkeypatch.setattr("acsrecipe.api.RunOptions", lambda **how: options.RunOptions(**how, late=1.0))
     calacs.behave(**{B: "stop-worker"})
-    result = run_it(jobs=2, deadline=2.0)
+    environment = Environment.of(variables)
+    options = execute.RunOptions(
+        base=dataset.folder,
+        output=tmp_path / "run",
+        jobs=2,
+        environment=environment.passed_on or {},
+        search_path=environment.search_path,
+        deadline=2.0,
+        late=1.0,
+    )
+    result = execute.run_plan(build_plan(load_recipe(dataset.recipe), environment=environment), options)
     (error,) = result.failed.values()
     assert (error.code, error.exit_code) == ("E006", 5)
     assert products(tmp_path / "run") == [A, C, D]
