@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,8 @@ _ENDINGS = "79bdfhjlnprtvxz"
 _DISTORTIONS = ("IDCTAB", "NPOLFILE", "D2IMFILE")
 
 Image = NDArray[np.float32]
+Trail = Callable[[Image, Window, float], Image]
+"""What happens to the electrons of a chip, read through a window at an MJD, on their way to the amplifiers."""
 
 
 @dataclass(frozen=True)
@@ -142,23 +144,24 @@ def make_dataset(
     write_rules(crds, chosen)
     chips = tuple(_prepare(window, seed, chosen) for window in cut_windows(geometry, chosen.ccdamp, chosen.readout))
     names = choose_references(switches(chosen), chosen, 1)
+    trail = _find_trail(crds / "references" / "hst", chosen)
     combined: list[Plane] = []
     for number, rootname in enumerate(rootnames):
         observed = Observed(rootname, number, count, association, chosen, names, CONTEXTS[0])
         planes = []
         imsets = []
-        for window, pixels, plane in _expose(observed, chips, seed):
+        for window, pixels, plane in _expose(observed, chips, seed, trail):
             imsets.append((window, pixels))
             planes.append(plane)
         write_raw(data / f"{rootname}_raw.fits", observed, imsets)
         write_support(data / f"{rootname}_spt.fits", observed)
-        write_truth(truth / f"{rootname}_truth.fits", planes)
+        write_truth(truth / f"{rootname}_truth.fits", planes, trailed=trail is not None)
         if chosen.member in ("EXP-CRJ", "EXP-RPT"):
             combined = _combine(combined, planes, chosen)
     if association:
         write_association(data / f"{association}_asn.fits", association, rootnames, chosen.member)
     if combined:
-        write_truth(truth / f"{association}_truth.fits", combined)
+        write_truth(truth / f"{association}_truth.fits", combined, trailed=trail is not None)
     recipe = folder / "recipe.toml"
     write_recipe(recipe, mode, chosen, association, rootnames)
     return Dataset(folder, data, crds, truth, recipe, association, rootnames, CONTEXTS, mode, seed, geometry == FULL)
@@ -186,7 +189,7 @@ def _write_references(folder: Path, seed: int, geometry: Geometry, mode: Mode) -
             elif rule.form == "IMAGE":
                 write_image(path, kind, seed, geometry, mode, content, useafter)
             else:
-                write_table(path, kind, seed, geometry, content, useafter)
+                write_table(path, kind, seed, geometry, content, useafter, traps=mode.traps)
 
 
 def _spell_useafter(date: str) -> str:
@@ -194,6 +197,15 @@ def _spell_useafter(date: str) -> str:
     months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
     moment = datetime.datetime.fromisoformat(date)
     return f"{months[moment.month - 1]} {moment:%d %Y %H:%M:%S}"
+
+
+def _find_trail(references: Path, mode: Mode) -> Trail | None:
+    if not mode.traps:
+        return None
+    # Only here, for it takes a while to import, and other modes need nothing of it.
+    from acsrecipe.demo.trails import Trailing
+
+    return Trailing.of(references / name_reference("PCTETAB", list_editions("PCTETAB")[-1])).trail
 
 
 def _prepare(window: Window, seed: int, mode: Mode) -> _Chip:
@@ -207,7 +219,7 @@ def _prepare(window: Window, seed: int, mode: Mode) -> _Chip:
 
 
 def _expose(
-    observed: Observed, chips: tuple[_Chip, ...], seed: int
+    observed: Observed, chips: tuple[_Chip, ...], seed: int, trail: Trail | None
 ) -> Iterator[tuple[Window, NDArray[np.uint16], Plane]]:
     """Take one exposure: the data numbers of each imset, and what its calibrated image should be."""
     mode = observed.mode
@@ -227,6 +239,8 @@ def _expose(
         collected = _count(rng, expected * chip.flat + other)
         charge, hit = make_cosmic_rays(rng, geometry, mode.exptime)
         collected += charge
+        if trail is not None:
+            collected = trail(collected, window, observed.expstart)
         pixels = read_out(collected, chip.bias, window, mode, stripes, rng)
         if mode.imagetyp != "EXT":
             # Bias and dark frames keep their dark current.

@@ -42,6 +42,9 @@ class Mode:
         SINKCORR is PERFORM.
     true_size : bool
         Only at true size: the bias shift correction reads fixed rows, and on small frames calacs crashes.
+    traps : float
+        How dense the detector's traps are, over those of the other modes' PCTETAB; 0: charge leaves no trails, and
+        the correction has nothing to correct. Full frames of four amplifiers only.
     """
 
     summary: str
@@ -60,6 +63,7 @@ class Mode:
     flashdur: float = 0.0
     sink: bool = False
     true_size: bool = False
+    traps: float = 0.0
 
     @property
     def after_sm4(self) -> bool:
@@ -197,5 +201,9 @@ MODES: dict[str, Mode] = {
     "post_bias": Mode("2014, bias frames", member="", imagetyp="BIAS", exptime=0.0, expstart=_POST),
     "pre_dark": Mode("2006, dark frames", member="", imagetyp="DARK", exptime=1000.0),
     "post_dark": Mode("2014, dark frames", member="", imagetyp="DARK", exptime=1000.0, expstart=_POST),
+    "pre_cte": Mode("2006, dithered full frames with CTE trails along columns", exptime=340.0, traps=24.0),
+    "post_cte": Mode(
+        "2014, dithered full frames with CTE trails along columns and rows", expstart=_POST, exptime=340.0, traps=8.0
+    ),
 }
 """By name. `pre_dth` is the case of STScI's ACS/WFC reduction notebook."""

@@ -27,6 +27,10 @@ _SWITCHES = """
 [switches]
 PCTECORR = "OMIT"
 """
+_CORRECTED = """
+[switches]
+PCTECORR = "PERFORM"                  # FLC files beside the FLT files
+"""
 _TARGET = """
 [[headers]]
 set = {{ TARGNAME = "NGC104" }}
@@ -82,7 +86,7 @@ def write_recipe(path: Path, name: str, mode: Mode, association: str, rootnames:
             products=_list(products),
         ),
         _DITHERED if mode.member == "EXP-DTH" else "",
-        _SWITCHES if sky else "",
+        (_CORRECTED if mode.traps else _SWITCHES) if sky else "",
         _TARGET.format(target=TARGET[0]) if sky else "",
         (_REFERENCES if sky else _INTERNAL).format(context=CONTEXTS[-1]),
     ]

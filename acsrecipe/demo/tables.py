@@ -11,7 +11,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from acsrecipe.demo.detector import BIAS_LEVEL, GAIN_PER_COMMANDED, OVERHEAD_FLASHED, OVERHEAD_UNFLASHED, READ_NOISE
-from acsrecipe.demo.geometry import Geometry, Window, chip_of, cut_windows
+from acsrecipe.demo.geometry import FULL, Geometry, Window, chip_of, cut_windows
 from acsrecipe.demo.references import TRUE_EDITION, describe
 from acsrecipe.demo.streams import open_stream
 
@@ -27,7 +27,9 @@ Column = tuple[str, str, object]
 """Name, FITS format, values."""
 
 
-def write_table(path: Path, kind: str, seed: int, geometry: Geometry, edition: int, useafter: str) -> None:
+def write_table(
+    path: Path, kind: str, seed: int, geometry: Geometry, edition: int, useafter: str, *, traps: float = 0.0
+) -> None:
     """Write the reference table of a kind (``CCDTAB``, ...).
 
     Parameters
@@ -41,6 +43,8 @@ def write_table(path: Path, kind: str, seed: int, geometry: Geometry, edition: i
         1 or 2: BPIXTAB and IMPHTTAB differ.
     useafter : str
         For the header, ``Mar 01 2002 00:00:00``.
+    traps : float
+        See `acsrecipe.demo.modes.Mode`; for PCTETAB.
     """
     makers: dict[str, Callable[[], tuple[str, dict[str, object], list[fits.BinTableHDU | fits.ImageHDU]]]] = {
         "CCDTAB": lambda: ("CCD PARAMETERS", {}, [_ccd_parameters(geometry)]),
@@ -56,7 +60,7 @@ def write_table(path: Path, kind: str, seed: int, geometry: Geometry, edition: i
             {"PARNUM": 2, "PHOTZPT": -21.1, "EXTRAP": True},
             _photometry(edition),
         ),
-        "PCTETAB": lambda: ("PIXCTE", _CTE_KEYWORDS, _traps()),
+        "PCTETAB": lambda: ("PIXCTE", _CTE_KEYWORDS, _traps(geometry, traps)),
         "MDRIZTAB": lambda: ("MULTIDRIZZLE PARAMETERS", {}, [_drizzle()]),
     }
     filetype, more, extensions = makers[kind]()
@@ -206,14 +210,19 @@ _CTE_DATES: dict[str, object] = {
 }
 
 
-def _traps() -> list[fits.BinTableHDU | fits.ImageHDU]:
-    """Third-generation CTE parameters: one set for parallel transfers, then serial ones for amplifiers A to D."""
+def _traps(geometry: Geometry, density: float) -> list[fits.BinTableHDU | fits.ImageHDU]:
+    """Third-generation CTE parameters: one set for parallel transfers, then serial ones for amplifiers A to D.
+
+    Where charge is trailed, a small detector has as many traps on the way to its amplifiers as the true one: else
+    its trails could not be seen.
+    """
     extensions: list[fits.BinTableHDU | fits.ImageHDU] = []
     for number, amp in enumerate(("", "A", "B", "C", "D"), 1):
         count, full = (TRAPS, 1.0) if number == 1 else (SERIAL_TRAPS, 60.0)
+        transfers, true = (geometry.amp_nx, FULL.amp_nx) if amp else (geometry.amp_ny, FULL.amp_ny)
         made = [
             _charge_levels(count, full),
-            _column_scaling(),
+            _column_scaling(density * true / transfers if density else 1.0),
             fits.ImageHDU(_trail(count), name="RPROF"),
             fits.ImageHDU(1.0 - np.cumsum(_trail(count), axis=0, dtype=np.float32), name="CPROF"),
         ]
@@ -242,9 +251,9 @@ def _charge_levels(count: int, scale: float) -> fits.BinTableHDU:
     )
 
 
-def _column_scaling() -> fits.BinTableHDU:
+def _column_scaling(density: float) -> fits.BinTableHDU:
     columns: list[Column] = [("IZ", "I", np.arange(8192, dtype=np.int16))]
-    columns += [(f"SENS_{row:04d}", "E", np.ones(8192)) for row in (512, 1024, 1536, 2048)]
+    columns += [(f"SENS_{row:04d}", "E", np.full(8192, density)) for row in (512, 1024, 1536, 2048)]
     return _table([*columns, ("DESCRIP", "20A", ["synthetic"] * 8192)])
 
 

@@ -177,7 +177,9 @@ def _correct_cte(frame: Frame, names: Cards, job: _Job, trailer: Trailer) -> Fra
             said.add((progress.amp, progress.direction))
             trailer(line)
         elif job.report is not None:
-            job.report(f"{line}, {progress.fraction:.0%}")
+            # Short, for in a narrow terminal the end of a line is cut off.
+            left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
+            job.report(f"CTE {frame.root} {progress.amp} {progress.fraction:.0%}{left}")
 
     corrected = correct_frame(frame, names, job.references, threads=job.threads, report=listen)
     for imset in corrected.imsets:

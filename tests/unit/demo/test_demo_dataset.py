@@ -135,7 +135,7 @@ def test_the_recipe_of_every_mode_is_one(of_mode):
     expected = [dataset.association] if dataset.association else list(dataset.rootnames)
     assert [i.lower() for i in recipe.observations.ids] == expected
     if MODES[dataset.mode].imagetyp == "EXT":
-        assert recipe.switches == {"PCTECORR": "OMIT"}
+        assert recipe.switches == {"PCTECORR": "PERFORM" if MODES[dataset.mode].traps else "OMIT"}
         assert [step.step for step in recipe.post] == ["updatewcs", "compare-plot"]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from acsrecipe.engines.embedded.cte import workers
 from acsrecipe.engines.embedded.cte.correct import SM4, ChipFrame, correct_cte, oriented, sensitivity
 from acsrecipe.engines.embedded.cte.forward import trail_amp
 from acsrecipe.engines.embedded.cte.inversion import ease_cosmic_rays, fill_traps
@@ -169,6 +171,26 @@ def test_progress_rises_from_0_to_1_and_names_amp_and_direction() -> None:
     assert fractions == sorted(fractions)
     order = list(dict.fromkeys((progress.amp, progress.direction) for progress in seen))
     assert order == [(amp, direction) for amp in "CDAB" for direction in ("serial", "parallel")]
+
+
+def test_the_time_left_is_estimated_from_the_first_columns_and_then_from_finished_amps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: now))
+    seen: list[CteProgress] = []
+
+    def work(_first: int, _last: int) -> None:
+        nonlocal now
+        now += 1.0
+
+    with workers.Workers(1, 40, seen.append, None) as crew:
+        for amp in "CD":
+            crew.begin(amp, "parallel")
+            crew.spread(20, work, size=10)  # smoothed: 2 s
+            assert seen[-1].seconds_left == (None if amp == "C" else 4.0)
+            crew.spread(20, work, size=5, counts=True)  # inverted: 4 s
+            assert seen[-1].seconds_left == (6.0 if amp == "C" else 0.0)
 
 
 def test_cancelling_stops_within_a_second_and_leaves_no_thread() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -24,11 +25,22 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class CteProgress:
-    """How far a correction is: `amp`, `direction` ("serial" or "parallel"), and the `fraction` of all columns done."""
+    """How far a correction is.
+
+    Attributes
+    ----------
+    amp, direction : str
+        What is corrected now; "serial" or "parallel".
+    fraction : float
+        Of all columns, in both directions, that are done.
+    seconds_left : float or None
+        An estimate; None as long as no column is done.
+    """
 
     amp: str
     direction: str
     fraction: float
+    seconds_left: float | None = None
 
 
 Report = Callable[[CteProgress], None]
@@ -47,6 +59,7 @@ class Workers:
         self._stop = threading.Event()
         self._before = 0  # columns of amps that are finished
         self._amp = self._direction = ""
+        self._begun = self._part = self._inverting = time.monotonic()  # all, this amp and direction, its inversion
 
     def __enter__(self) -> Self:
         """Give itself."""
@@ -80,6 +93,8 @@ class Workers:
         InterruptedRunError
             The run was cancelled.
         """
+        if counts:
+            self._inverting = time.monotonic()
         starts = range(0, columns, size)
         answers: dict[int, Answer] = {}
         turns = itertools.count()  # next() is atomic under the GIL
@@ -99,11 +114,32 @@ class Workers:
             if self._cancelled is not None and self._cancelled():
                 message = "the CTE correction was cancelled"
                 raise InterruptedRunError(message)
-            self._tell(min(len(answers) * size, columns) if counts else 0)
+            if counts:
+                self._tell(min(len(answers) * size, columns), columns)
+            else:
+                self._tell(0)
         if counts:
             self._before += columns
+            self._part = time.monotonic()
         return [answers[turn] for turn in range(len(starts))]
 
-    def _tell(self, columns: int) -> None:
+    def _tell(self, columns: int, of: int = 0) -> None:
         if self._report is not None:
-            self._report(CteProgress(self._amp, self._direction, (self._before + columns) / self._columns))
+            left = self._estimate(columns, of)
+            self._report(CteProgress(self._amp, self._direction, (self._before + columns) / self._columns, left))
+
+    def _estimate(self, columns: int, of: int) -> float | None:
+        """Seconds that are left, from `columns` of the `of` columns of this part, and from the parts before it.
+
+        A part is smoothed, which is not counted in columns, and then inverted. So the parts that are finished say
+        how long one takes; the first one has to be estimated from itself.
+        """
+        now = time.monotonic()
+        inverted = (now - self._inverting) * (of - columns) / columns if columns else 0.0
+        if self._before:
+            pace = (self._part - self._begun) / self._before
+            return max(pace * (self._columns - self._before) - (now - self._part), inverted)
+        if not columns:
+            return None
+        whole = (now - self._part) + inverted
+        return whole * self._columns / of - (now - self._part)
