@@ -46,9 +46,9 @@ def audit(
     Examples: `acsrecipe audit run`, `acsrecipe audit run/products/*.fits --recipe recipe.toml`,
     `acsrecipe audit *_flc.fits --context hst_0729.pmap --data raw`
     """
-    from acsrecipe.pins import read_lock
-    from acsrecipe.questions import open_recipe
-    from acsrecipe.verdicts import Auditor
+    from acsrecipe.api.audit import Auditor
+    from acsrecipe.api.diff import open_recipe
+    from acsrecipe.api.lock import read_lock
 
     environment = read_environment()
     try:

@@ -28,8 +28,8 @@ def diff(
     Examples: `acsrecipe diff recipe.toml@HEAD~1 recipe.toml`, `acsrecipe diff run1 run2`,
     `acsrecipe diff recipe.toml --context hst_0500.pmap hst_0729.pmap`
     """
+    from acsrecipe.api.diff import compare, open_side
     from acsrecipe.plan.model import canonical
-    from acsrecipe.questions import compare, open_side
 
     environment = read_environment()
     try:

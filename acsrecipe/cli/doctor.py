@@ -134,8 +134,8 @@ def _engine(environment: Environment, recipe: LoadedRecipe | None) -> Iterator[C
 
 
 def _crds(environment: Environment, recipe: LoadedRecipe | None) -> Iterator[Check]:
+    from acsrecipe.api.sources import crds_settings
     from acsrecipe.inputs.crds_cache import open_cache
-    from acsrecipe.sources import crds_settings
 
     named = recipe is not None and recipe.recipe.references.cache
     if not named and not environment.crds_path:
@@ -181,8 +181,8 @@ def _crds(environment: Environment, recipe: LoadedRecipe | None) -> Iterator[Che
 
 
 def _mast(environment: Environment, recipe: LoadedRecipe | None) -> Iterator[Check]:
+    from acsrecipe.api.sources import mast_settings, open_store
     from acsrecipe.inputs.wire import Client, LastingError, PassingError
-    from acsrecipe.sources import mast_settings, open_store
 
     store = open_store(environment)
     settings = mast_settings(environment, with_token=True)
@@ -216,7 +216,7 @@ def _mast(environment: Environment, recipe: LoadedRecipe | None) -> Iterator[Che
 
 
 def _disk(environment: Environment, recipe: LoadedRecipe | None) -> Iterator[Check]:
-    from acsrecipe.sources import open_store
+    from acsrecipe.api.sources import open_store
 
     places: dict[str, Any] = {"here": Path.cwd(), "downloads": open_store(environment).root}
     if recipe is not None and recipe.recipe.references.cache is None and environment.crds_path:
@@ -232,8 +232,8 @@ def _disk(environment: Environment, recipe: LoadedRecipe | None) -> Iterator[Che
 
 def _reach(environment: Environment, server: str, url: str) -> str:
     """Say whether a server answers at all."""
+    from acsrecipe.api.sources import mast_settings
     from acsrecipe.inputs.wire import AbsentError, AccessError, Client, LastingError, PassingError
-    from acsrecipe.sources import mast_settings
 
     settings = replace(mast_settings(environment), server=server)
     client = Client(settings)

@@ -28,8 +28,8 @@ def fetch(
     Example: `acsrecipe fetch recipe.toml`, then on the train `acsrecipe run --offline recipe.toml`
     """
     from acsrecipe.api import build_plan, find_exposures, load_recipe
+    from acsrecipe.api.sources import crds_settings
     from acsrecipe.inputs import references as crds
-    from acsrecipe.sources import crds_settings
 
     environment = read_environment()
     loaded = load_recipe(recipe)

@@ -37,7 +37,7 @@ def init(
     if product is None:
         text = EMPTY
     else:
-        from acsrecipe.origins import recipe_from_product
+        from acsrecipe.api.origin import recipe_from_product
 
         base = output.parent if output is not None else Path()
         text = recipe_from_product(product, environment=read_environment(), data=data, cache=cache, base=base)

@@ -44,7 +44,7 @@ def lock(
 
 def _lock(recipe: Path, *, check: bool, upgrade: str | None, engine: str | None, as_json: bool) -> None:
     from acsrecipe.api import load_recipe
-    from acsrecipe.pins import check_lock, lock_path, make_lock, read_lock, upgrade_lock, write_lock
+    from acsrecipe.api.lock import check_lock, lock_path, make_lock, read_lock, upgrade_lock, write_lock
 
     environment = read_environment()
     loaded = load_recipe(recipe)

@@ -107,7 +107,7 @@ def run(
         verify=verify,
     )
     if locked:
-        from acsrecipe.pins import keep_lock
+        from acsrecipe.api.lock import keep_lock
 
         keep_lock(recipe, folder)
     if code:
@@ -116,7 +116,7 @@ def run(
 
 def plan_locked(loaded: LoadedRecipe, recipe: Path, environment: Environment, engine: str | None) -> Plan:
     """Plan a recipe as its lock has it."""
-    from acsrecipe.pins import build_locked_plan, lock_path, read_lock
+    from acsrecipe.api.lock import build_locked_plan, lock_path, read_lock
 
     return build_locked_plan(loaded, read_lock(lock_path(recipe)), environment=environment, engine=engine)
 

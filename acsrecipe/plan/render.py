@@ -33,6 +33,7 @@ WIDE = 120
 
 SEVERITY_STYLE = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 FEW_TASKS = 12
+STAMPED = "each FITS product gets ACSR_ cards and a table ACSRECIPE: recipe, plan, engine, and why each card was set"
 
 Change = HeaderChange | ReferenceChange
 Item = TypeVar("Item")
@@ -61,6 +62,8 @@ def render_plan(plan: Plan, *, width: int) -> Group:
         parts += [Text(), _title("Tasks, in order"), _tasks(plan.tasks)]
     if plan.products:
         parts += [Text(), _title("Files to be written"), _products(plan.products)]
+        if any(task.stamp for task in plan.tasks):
+            parts.append(Padding(Text(STAMPED, style="dim"), (0, 0, 0, 2)))
     if plan.findings:
         parts += [Text(), _title("Findings"), *_findings(plan.findings)]
     parts += [Text(), _summary(plan, total)]

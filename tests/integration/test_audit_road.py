@@ -13,12 +13,12 @@ from astropy.io import fits
 from typer.testing import CliRunner
 
 from acsrecipe.api import load_recipe, run_plan
+from acsrecipe.api.audit import Auditor
+from acsrecipe.api.lock import build_locked_plan, keep_lock, lock_path, make_lock, write_lock
 from acsrecipe.cli.app import app
 from acsrecipe.demo.dataset import Dataset, make_dataset
 from acsrecipe.environment import Environment
-from acsrecipe.pins import build_locked_plan, keep_lock, lock_path, make_lock, write_lock
 from acsrecipe.record.audit import AuditFinding, audit_run
-from acsrecipe.verdicts import Auditor
 
 
 @pytest.fixture(scope="module")

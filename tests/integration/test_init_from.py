@@ -10,13 +10,13 @@ from astropy.io import fits
 from typer.testing import CliRunner
 
 from acsrecipe.api import build_plan, load_recipe, run_plan
+from acsrecipe.api.origin import recipe_from_product
 from acsrecipe.cli.app import app
 from acsrecipe.demo.dataset import make_dataset
 from acsrecipe.demo.modes import MODES
 from acsrecipe.environment import Environment
 from acsrecipe.errors import PlanError
 from acsrecipe.inputs.pixels import compare_pixels
-from acsrecipe.origins import recipe_from_product
 from acsrecipe.plan.compare import compare_plans
 from acsrecipe.recipe.toml import parse_recipe
 

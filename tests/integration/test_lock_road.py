@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
+from acsrecipe.api.lock import lock_path, read_lock, write_lock
 from acsrecipe.demo.dataset import Dataset, make_dataset
-from acsrecipe.pins import lock_path, read_lock, write_lock
 
 REFERENCES = "crds/references/hst"
 VOLATILE = ("DATE", "IRAF-TLM", "ACSR_PLN", "ACSR_GIT")

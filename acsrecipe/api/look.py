@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from acsrecipe.api.sources import crds_settings, find_reference, open_mast
 from acsrecipe.environment import Environment
 from acsrecipe.errors import ArchiveError, PlanError
 from acsrecipe.files import sha256_file
@@ -23,7 +24,6 @@ from acsrecipe.inputs.survey import Found, survey
 from acsrecipe.plan.changes import override_headers
 from acsrecipe.recipe.model import ArchiveFolder
 from acsrecipe.recipe.toml import LoadedRecipe, resolve_path
-from acsrecipe.sources import crds_settings, find_reference, open_mast
 
 
 def look(recipe: LoadedRecipe, environment: Environment) -> Inventory:

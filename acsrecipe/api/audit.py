@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from acsrecipe.api import build_plan, find_exposures, look
+from acsrecipe.api.look import find_exposures, look
+from acsrecipe.api.road import build_plan
 from acsrecipe.environment import Environment
 from acsrecipe.errors import AcsRecipeError, IntegrityError, UsageError
 from acsrecipe.inputs.crds_cache import CONTEXT_NAME, CrdsSettings, open_cache

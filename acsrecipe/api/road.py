@@ -16,26 +16,15 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from acsrecipe.api.look import base_folder, look
+from acsrecipe.api.sources import crds_settings, mast_settings, needs_token, open_store
 from acsrecipe.environment import Environment
 from acsrecipe.inputs.crds_cache import CrdsSettings
-from acsrecipe.look import base_folder, find_exposures, look
 from acsrecipe.plan.model import EngineAbility, Plan, StepAbility
 from acsrecipe.recipe.toml import LoadedRecipe
 from acsrecipe.recipe.toml import load_recipe as _load_recipe
 from acsrecipe.run.execute import Observer, RunOptions, RunResult
 from acsrecipe.run.execute import run_plan as _run_plan
-from acsrecipe.sources import crds_settings, mast_settings, needs_token, open_store
-
-__all__ = [
-    "base_folder",
-    "build_plan",
-    "find_exposures",
-    "load_recipe",
-    "look",
-    "refuse_drift",
-    "run_plan",
-    "versions",
-]
 
 PACKAGES = ("acsrecipe", "astropy", "crds", "matplotlib", "numba", "numpy", "stwcs")
 """Packages that touch data or decide on references; the log records their versions."""

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from acsrecipe.api import base_folder, build_plan, find_exposures, load_recipe
+from acsrecipe.api.look import base_folder, find_exposures
+from acsrecipe.api.road import build_plan, load_recipe
 from acsrecipe.environment import Environment
 from acsrecipe.errors import AcsRecipeError, UsageError
 from acsrecipe.inputs.model import Value

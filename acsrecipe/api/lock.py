@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from acsrecipe.api import PACKAGES, base_folder, build_plan, versions
+from acsrecipe.api.diff import with_context
+from acsrecipe.api.look import base_folder
+from acsrecipe.api.road import PACKAGES, build_plan, versions
 from acsrecipe.environment import Environment
 from acsrecipe.errors import AcsRecipeError, IntegrityError, UsageError
 from acsrecipe.files import sha256_file, write_atomic
@@ -14,7 +16,6 @@ from acsrecipe.inputs.header import read_whole
 from acsrecipe.plan.compare import Comparison, compare_plans
 from acsrecipe.plan.lock import Lock, LockDifference, compare_locks, from_toml, lock_plan, move_pin, to_toml
 from acsrecipe.plan.model import Plan
-from acsrecipe.questions import with_context
 from acsrecipe.recipe.toml import LoadedRecipe, split_variant
 
 LARGEST_LOCK = 1 << 26
