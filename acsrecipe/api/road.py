@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import threading
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from acsrecipe.api.look import base_folder, look
+from acsrecipe.api.processors import count_processors, share_processors
 from acsrecipe.api.sources import crds_settings, mast_settings, needs_token, open_store
 from acsrecipe.environment import Environment
 from acsrecipe.inputs.crds_cache import CrdsSettings
@@ -98,7 +98,7 @@ def run_plan(
         Gets ``products/``, ``plots/``, ``logs/``, ``plan.json`` and ``provenance.jsonl``.
     environment : Environment, optional
     jobs : int, optional
-        Tasks at once; as many as there are processors if not given.
+        Tasks at once; if not given, as many as there are processors for, with the threads that the recipe asks for.
     observe : callable, optional
         Hears of every event.
     stop : threading.Event, optional
@@ -118,11 +118,12 @@ def run_plan(
         See :func:`acsrecipe.run.execute.run_plan`. A task that fails raises nothing: see ``RunResult.failed``.
     """
     environment = environment or Environment()
-    processors = os.cpu_count() or 1
-    calibrations = sum(task.kind == "calibrate" for task in plan.tasks)
-    jobs = jobs or processors
-    asked = None if isinstance(recipe, Path) else recipe.recipe.calibrate.threads
-    threads = asked or max(1, processors // max(1, min(jobs, calibrations)))
+    jobs, threads = share_processors(
+        count_processors(),
+        jobs=jobs,
+        threads=None if isinstance(recipe, Path) else recipe.recipe.calibrate.threads,
+        calibrations=sum(task.kind == "calibrate" for task in plan.tasks),
+    )
     options = RunOptions(
         base=recipe if isinstance(recipe, Path) else base_folder(recipe),
         output=Path(output),

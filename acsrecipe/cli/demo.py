@@ -95,16 +95,17 @@ def _agrees(products: Path, truth: Path) -> bool:
     verdicts = compare_with_truth(products, truth)
     table = Table(title="(product - truth) / ERR on unflagged pixels", title_justify="left", box=None, padding=(0, 2))
     trailed = any(one.trailed for one in verdicts)
-    behind = ("mean behind bright pixels",) if trailed else ()
+    behind = ("behind bright",) if trailed else ()
     for column in ("product", "pixels", "mean", "standard deviation", *behind, ""):
         table.add_column(column, justify="left" if column in ("product", "") else "right")
     for one in verdicts:
         numbers = [f"{one.n_pixels}", f"{one.mean:+.3f}", f"{one.std:.3f}"]
         if trailed:
             numbers.append(f"{one.behind:+.3f}")
-        verdict = "agrees" if one.agrees else "trails, as expected" if one.is_as_it_should_be else "DOES NOT AGREE"
-        if one.agrees and not one.is_as_it_should_be:
-            verdict = "SHOULD SHOW TRAILS"
+        if one.agrees:
+            verdict = "agrees" if one.is_as_it_should_be else "SHOULD HAVE TRAILS"
+        else:
+            verdict = "has trails" if one.is_as_it_should_be else "DOES NOT AGREE"
         table.add_row(f"{one.rootname}_{one.product}", *numbers, verdict)
     stdout().print(table)
     return bool(verdicts) and all(verdict.is_as_it_should_be for verdict in verdicts)
