@@ -20,9 +20,12 @@ from astropy.io import fits
 from acsrecipe.demo.dataset import Dataset, make_dataset
 from acsrecipe.demo.headers import switches
 from acsrecipe.demo.modes import MODES
-from acsrecipe.demo.rules import choose_references
+from acsrecipe.demo.rules import choose_references, name_reference
 from acsrecipe.demo.truth import compare_with_truth
 from acsrecipe.engines.embedded import pipeline
+from acsrecipe.engines.embedded.cte.correct import oriented, sensitivity
+from acsrecipe.engines.embedded.cte.forward import trail_amp
+from acsrecipe.engines.embedded.cte.table import read_table
 from acsrecipe.plan.model import from_json
 from acsrecipe.recipe.toml import load_recipe
 from acsrecipe.run.journal import read_journal
@@ -137,6 +140,36 @@ def test_calacs_makes_the_same_of_trailed_exposures(mode, tmp_path, calacs_exe):
         with fits.open(tmp_path / "ours" / name) as ours, fits.open(tmp_path / "theirs" / name) as theirs:
             for plane in [(kind, number) for kind in ("SCI", "ERR", "DQ") for number in (1, 2)]:
                 np.testing.assert_array_equal(ours[plane].data, theirs[plane].data, err_msg=f"{name} {plane}")
+
+
+@pytest.mark.calacs
+@pytest.mark.parametrize("mode", ["pre_cte", "post_cte"])
+def test_charge_is_trailed_as_acscteforwardmodel_does(mode, tmp_path, calacs_exe):
+    programs = [calacs_exe.with_name(name) for name in ("acsccd.e", "acscteforwardmodel.e")]
+    if not all(program.is_file() for program in programs):
+        pytest.skip("acsccd.e and acscteforwardmodel.e are not installed beside calacs.e")
+    dataset = make_dataset(tmp_path / "demo", mode=mode, exposures=1)
+    (raw,) = stage(dataset, tmp_path / "run")
+    before = raw.with_name(raw.name.replace("_raw", "_blv_tmp"))
+    for program, name in zip(programs, (raw.name, before.name), strict=True):
+        command = [str(program), name]
+        subprocess.run(command, cwd=raw.parent, env={"jref": "ref/"}, check=True, capture_output=True, timeout=300)
+    (after,) = raw.parent.glob("*_ctefmod.fits")
+    table = read_table(raw.parent / "ref" / name_reference("PCTETAB", 1))
+    with fits.open(before) as given, fits.open(after) as theirs:
+        expstart = given[0].header["EXPSTART"]
+        for number, amps in ((1, "CD"), (2, "AB")):
+            ours = given["SCI", number].data.astype(np.float32)
+            for left, amp in zip((0, 128), amps, strict=True):
+                # That program goes along rows first; the demo last, as charge does.
+                for serial in (True, False) if mode == "post_cte" else (False,):
+                    traps = table.serial[amp] if serial else table.parallel
+                    lines = oriented(amp, ours[:, left : left + 128], serial)
+                    fraction = (expstart - traps.date0) / (traps.date1 - traps.date0)
+                    trailed = trail_amp(lines, traps, sensitivity(traps, amp, left, len(lines)), fraction=fraction)
+                    lines += trailed - lines
+            assert np.abs(ours - given["SCI", number].data).max() > 100
+            np.testing.assert_array_equal(ours, theirs["SCI", number].data)
 
 
 @pytest.fixture(scope="module")

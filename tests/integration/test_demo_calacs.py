@@ -59,7 +59,9 @@ def test_calacs_makes_the_truth_of_every_mode(name, tmp_path, calacs_exe):
         # For WFC, repeated exposures are combined as CR-SPLITs are.
         expected.add((dataset.association, "crj"))
     assert {(verdict.rootname, verdict.product) for verdict in verdicts} == expected
-    assert all(verdict.agrees for verdict in verdicts), verdicts
+    # Where charge was trailed, trails are what has to be there: nothing corrects them here.
+    assert all(verdict.is_as_it_should_be for verdict in verdicts), verdicts
+    assert all(verdict.agrees for verdict in verdicts) or MODES[name].traps
     for rootname in dataset.rootnames:
         header = fits.getheader(products / f"{rootname}_flt.fits")
         done = {key for key, value in switches(MODES[name]).items() if value == "PERFORM"}

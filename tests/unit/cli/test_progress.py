@@ -63,6 +63,12 @@ def test_the_board_shows_what_runs_what_is_done_and_what_waits(board, width):
     assert max(map(len, text.splitlines())) <= width
 
 
+def test_the_share_of_a_cte_correction_is_seen_even_in_a_narrow_terminal(board):
+    board.hear({"event": "progress", "task": "calibrate/j9l960a1q", "text": "CTE A 37%, 12 s left"})
+    assert "7 s CTE A 37%" in shown(board, 80)
+    assert "7 s CTE A 37%, 12 s left" in shown(board, 120)
+
+
 def test_failed_and_skipped_tasks_are_marked_without_colour(board):
     board.hear({"event": "task-failed", "task": "calibrate/j9l960a1q", "duration": 1.0})
     board.hear({"event": "task-skipped", "task": "updatewcs/j9l960a1q"})
