@@ -6,7 +6,6 @@ soon as those it follows have finished and a worker is free. Only it publishes, 
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -14,20 +13,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acsrecipe.errors import AcsRecipeError, EngineError, InterruptedRunError, OutputError, PlanError
+from acsrecipe.errors import AcsRecipeError, EngineError, InterruptedRunError, PlanError
 from acsrecipe.files import write_atomic
 from acsrecipe.plan.downloads import FETCH
 from acsrecipe.plan.model import Plan, Task, to_json
 from acsrecipe.run.journal import Event, Journal
 from acsrecipe.run.options import RunOptions as RunOptions
 from acsrecipe.run.options import RunResult as RunResult
+from acsrecipe.run.ownership import find_left_over, refuse_foreign, refuse_other_recipe, refuse_own_inputs
 from acsrecipe.run.pool import WORKER_DIED, Done, LocalPool, Message, Pool, Report
 from acsrecipe.run.reasons import why_again
 from acsrecipe.run.schedule import Schedule, find_makers, find_users
 from acsrecipe.run.space import bytes_needed, explain_full_disk
 from acsrecipe.run.stamp import make_stamp
 from acsrecipe.run.work import Job, Result
-from acsrecipe.run.workdir import FOLDERS, RunFolder
+from acsrecipe.run.workdir import RunFolder
 
 Observer = Callable[[Event], None]
 """Hears of every event of the log, and of ``progress``, ``note`` and ``task-kept`` events, which are not logged."""
@@ -83,6 +83,8 @@ def run_plan(
             code=blocking[0].code,
         )
     folder = RunFolder(options.output, verify=options.verify)
+    refuse_own_inputs(plan, options.base, options.output)
+    refuse_foreign(options.output)
     folder.prepare()
     with folder.alone():
         journal = Journal(folder.journal)
@@ -140,19 +142,8 @@ class _Run:
         log = self.folder.root / "logs" / "workers.log"
         return LocalPool(size, environment=self.options.environment, log=log, messages=messages)
 
-    def _refuse_own_outputs(self) -> None:
-        """Refuse to read from where this run writes: what is there could be replaced under the task that reads it."""
-        ours = [Path(os.path.realpath(self.folder.root / name)) for name in (*FOLDERS, "work")]
-        for task in self.plan.tasks:
-            for name in (*(one.path for one in task.inputs), *(one.path for one in task.references)):
-                path = Path(os.path.realpath(self.options.base / name))
-                if any(path.is_relative_to(folder) for folder in ours):
-                    msg = f"{name} lies where this run would write"
-                    hint = "name another folder with --output: what a run reads and what it makes must stay apart"
-                    raise OutputError(msg, where=str(self.folder.root), hint=hint, code="O007")
-
     def follow(self, make_pool: MakePool) -> RunResult:
-        self._refuse_own_outputs()
+        refuse_other_recipe(self.journal.state.recipe, self.plan, self.folder.root)
         reasons = why_again(self.plan, self.before, self.makers, self.folder.lacks)
         self._sweep_dead(reasons)
         waiting = [task for task in self.plan.tasks if task.id in reasons]
@@ -189,6 +180,9 @@ class _Run:
             skipped=self.skipped,
         )
         self._sweep_done()
+        if left := find_left_over(self.journal.state.published, self.plan, self.folder.root):
+            some = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+            self.warnings.append(f"{some}: of an earlier plan, and not of this one; it is still there")
         return RunResult(
             self.options.output,
             tuple(self.finished),

@@ -89,14 +89,16 @@ class Journal:
         self._broken = False
         self._count, self._previous = 0, GENESIS
         with files.writing(path):
+            whole = 0
             if path.exists():
-                whole = 0
+                _refuse_other(path)
                 for event, end in _replay(path):
                     self.state.take(event)
                     self._count, self._previous, whole = self._count + 1, event["hash"], end
-                if path.stat().st_size != whole:
-                    os.truncate(path, whole)
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._descriptor = os.open(path, flags, 0o666)
+            if os.fstat(self._descriptor).st_size != whole:
+                os.ftruncate(self._descriptor, whole)
         files.fsync_dir(path.parent)
 
     def append(self, event: str, **fields: Any) -> Event:
@@ -230,6 +232,8 @@ class State:
 
     Attributes
     ----------
+    recipe : str
+        Name of the recipe of the last run.
     finished : dict
         The last finished attempt of each task.
     published : dict
@@ -237,18 +241,30 @@ class State:
         that a killed run published before it could say that it had finished is known to be no user's.
     """
 
+    recipe: str = ""
     finished: dict[str, Finished] = field(default_factory=dict)
     published: dict[str, set[str]] = field(default_factory=dict)
 
     def take(self, event: Event) -> None:
         """Take in the next event."""
         kind = event["event"]
+        if kind == "run-started":
+            self.recipe = str(event["recipe"]["name"])
         if kind == "task-finished":
             self.finished[event["task"]] = Finished(event["fingerprint"], tuple(event["outputs"]), event)
         if kind in ("task-publishing", "task-finished"):
             for output in event["outputs"]:
                 if "path" in output:
                     self.published.setdefault(output["path"], set()).add(output["sha256"])
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse a file that no log of ours can be the beginning of; its end must not be cut off as a torn line."""
+    with path.open("rb") as file:
+        start = file.readline(1 << 20)
+    if start and not start.startswith(b"{") and not start.endswith(b"\n"):
+        msg = "is there already, and is no log of acsrecipe"
+        raise IntegrityError(msg, where=str(path), hint="name another folder with --output", code="J003")
 
 
 def fold(events: Iterable[Event]) -> dict[str, Finished]:

@@ -19,8 +19,7 @@ from acsrecipe import files
 from acsrecipe.errors import IntegrityError, LockedError, OutputError
 from acsrecipe.plan.model import Task
 from acsrecipe.run.hashes import HashMemo, take_mark
-
-FOLDERS = ("products", "plots", "logs")
+from acsrecipe.run.ownership import FOLDERS
 
 LONGEST = 850
 """Bytes of a run folder's path in which attempts can lie: CFITSIO, which calacs.e reads with, takes 980 for theirs."""
