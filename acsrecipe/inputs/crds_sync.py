@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
+from acsrecipe.environment import PASSED_ON
 from acsrecipe.errors import ArchiveError
 from acsrecipe.inputs.crds_cache import REFERENCE_NAME, CrdsCache, CrdsSettings, identify, open_cache, verify_reference
 from acsrecipe.inputs.model import FileIdentity, Observed
@@ -180,6 +181,8 @@ def _follow(settings: CrdsSettings, job: dict[str, object]) -> Iterator[dict[str
             stdout=subprocess.PIPE,
             stderr=complaints,
             start_new_session=True,
+            # No token and no setting of another program reaches it; what it is to do comes through the pipe.
+            env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
         )
         assert child.stdin is not None  # noqa: S101
         assert child.stdout is not None  # noqa: S101
