@@ -144,28 +144,30 @@ def finish_chip(imset: Imset, steps: ChipSteps) -> None:
     satu = _section(steps.satufile, imset)
     full_well = _full_well_area(imset, satu, (y2 - y1, x2 - x1))
     shape = y2 - y1, x2 - x1
-    planes = steps.buffers.take(shape, np.float32), steps.buffers.take(shape, np.float32)
-    dq = steps.buffers.take(shape, np.int16)
+    # Trimmed lines take the place of raw ones that are done with: fresh memory would cost more than the copy.
+    sci, dq = steps.buffers.cut(imset.sci, shape), steps.buffers.cut(imset.dq, shape)
+    err = steps.buffers.take(shape, np.float32)
+    corner_sci, corner_err = imset.sci[:1, :1].copy(), imset.err[:1, :1].copy()
+    first_dq = imset.dq[0, 0]
     for first, last in blocks(ny, bias, satu):
         if satu is not None:
             top, bottom = max(first, full_well[0]), min(last, full_well[1])
             if top < bottom:
                 limit = lines_of(satu, "SCI", top, bottom)
                 flag_full_well(imset.sci[top:bottom], imset.dq[top:bottom], limit, full_well[2], full_well[3])
+        if first == 0:
+            first_dq = imset.dq[0, 0]
         top, bottom = max(first, y1), min(last, y2)
         if top >= bottom:
             continue
         out = slice(top - y1, bottom - y1)
-        planes[0][out] = imset.sci[top:bottom, x1:x2]
+        sci[out] = imset.sci[top:bottom, x1:x2]
         dq[out] = imset.dq[top:bottom, x1:x2]
-        planes[1][out] = imset.err[top:bottom, x1:x2]
-        _fill_errors(planes[0][out], planes[1][out], steps, split, bias, (top, bottom, x1, x2))
+        err[out] = imset.err[top:bottom, x1:x2]
+        _fill_errors(sci[out], err[out], steps, split, bias, (top, bottom, x1, x2))
     # Whether a plane counts as constant is asked with the untrimmed image's first pixel, as HSTIO asks it.
-    corner_err = imset.err[:1, :1].copy()
-    _fill_errors(np.ascontiguousarray(imset.sci[:1, :1]), corner_err, steps, split, bias, (0, 1, 0, 1))
-    first_dq = imset.dq[0, 0]
-    steps.buffers.give_back(imset.sci, imset.dq)
-    imset.sci, imset.err, imset.dq = planes[0], planes[1], dq
+    _fill_errors(corner_sci, corner_err, steps, split, bias, (0, 1, 0, 1))
+    imset.sci, imset.err, imset.dq = sci, err, dq
     imset.fill = lambda _first, _last: None
     note_constants(imset, corner_err[0, 0], first_dq)
     header.put_integer(imset.sci_cards, "SIZAXIS1", x2 - x1)
@@ -212,4 +214,4 @@ def note_constants(imset: Imset, first_err: np.float32, first_dq: np.int16) -> N
 
 def is_constant(plane: Image | Flags, value: np.float32 | np.int16) -> bool:
     """Whether all pixels of a plane have that value."""
-    return bool((plane[0] == value).all() and (plane == value).all())
+    return all(bool((plane[first:last] == value).all()) for first, last in blocks(plane.shape[0]))

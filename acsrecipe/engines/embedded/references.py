@@ -13,7 +13,7 @@ from acsrecipe.engines.embedded.arithmetic import Plane
 from acsrecipe.engines.embedded.buffers import Buffers
 from acsrecipe.engines.embedded.byteorder import stored
 from acsrecipe.engines.embedded.cards import Cards
-from acsrecipe.engines.embedded.fitsfile import FitsFile, Hdu, hdu_of, image_shape, open_fits, view
+from acsrecipe.engines.embedded.fitsfile import FitsFile, hdu_of, image_shape, open_fits, view
 from acsrecipe.engines.embedded.frame import corner
 from acsrecipe.errors import EngineError
 
@@ -130,6 +130,24 @@ class Section:
     y: int
     same: bool
     shape: tuple[int, int]
+    planes: dict[str, Plane] = field(default_factory=dict, compare=False, repr=False)
+
+    def plane(self, name: str) -> Plane:
+        """View the whole section of SCI, ERR or DQ, as it lies in the file or as one number all over (ny, nx)."""
+        if name not in self.planes:
+            hdu = hdu_of(self.reference.file, name, self.version)
+            pixels = view(self.reference.file, hdu)
+            if pixels is None:
+                value = header.number(hdu.cards, "PIXVALUE", 0.0)
+                self.planes[name] = np.broadcast_to(np.asarray(value, _native(name)), self.shape)
+            else:
+                ny, nx = self.shape
+                self.planes[name] = pixels[self.y : self.y + ny, self.x : self.x + nx]
+        return self.planes[name]
+
+
+def _native(name: str) -> type[np.int16] | type[np.float32]:
+    return np.int16 if name == "DQ" else np.float32
 
 
 def section(reference: Reference, sci_cards: Cards, shape: tuple[int, int], chip: int, *, planes: int = 3) -> Section:
@@ -155,10 +173,6 @@ def section(reference: Reference, sci_cards: Cards, shape: tuple[int, int], chip
     return Section(reference, version, x, y, same, shape)
 
 
-def _hdu(part: Section, plane: str) -> Hdu:
-    return hdu_of(part.reference.file, plane, part.version)
-
-
 def lines_of(part: Section, plane: str, first: int, last: int) -> Plane:
     """Give lines ``first`` to ``last`` (not included) of a section's SCI, ERR or DQ plane.
 
@@ -168,14 +182,9 @@ def lines_of(part: Section, plane: str, first: int, last: int) -> Plane:
         Stored pixels (see `acsrecipe.engines.embedded.byteorder`), where the file has them as float32 or int16:
         a view of the mapped file where whole lines are asked for. Else native float32 or int16.
     """
-    hdu = _hdu(part, plane)
-    width = part.shape[1]
-    pixels = view(part.reference.file, hdu)
-    wanted = np.int16 if plane == "DQ" else np.float32
-    if pixels is None:
-        return np.full((last - first, width), header.number(hdu.cards, "PIXVALUE", 0.0), wanted)
-    cut = pixels[part.y + first : part.y + last, part.x : part.x + width]
-    if hdu.bitpix != (16 if plane == "DQ" else -32):
+    wanted = _native(plane)
+    cut = part.plane(plane)[first:last]
+    if cut.dtype != np.dtype(wanted).newbyteorder(">"):
         return cut.astype(wanted, order="C")
     return stored(np.ascontiguousarray(cut))
 

@@ -69,13 +69,14 @@ def accumulate(sci: Image, err: Image, dq: Flags, serious: int, totals: Doubles)
 @compiled
 def accumulate_good(sci: Plane, dq: Plane, factor: np.float32, serious: int, totals: Doubles) -> None:
     """Add the pixels without serious flags, times a factor, to ``totals``: (2,) float64, count and sum."""
-    count, total = totals[0], totals[1]
+    total, count = totals[1], 0
     for j in range(sci.shape[0]):
         for i in range(sci.shape[1]):
-            if not as_number(dq[j, i]) & serious:
-                total += np.float64(factor * as_number(sci[j, i]))
-                count += 1
-    totals[0], totals[1] = count, total
+            # Adding 0 where a pixel is left out changes no bit, and needs no branch that is guessed wrong.
+            good = not as_number(dq[j, i]) & serious
+            total += np.float64(factor * as_number(sci[j, i])) if good else 0.0
+            count += good
+    totals[0], totals[1] = totals[0] + count, total
 
 
 @compiled
