@@ -36,9 +36,7 @@ def run(
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            "--jobs", "-j", min=1, help="Tasks at once.  [default: as many as processors]", show_default=False
-        ),
+        typer.Option("--jobs", "-j", min=1, help="Tasks at once.  [default: as processors allow]", show_default=False),
     ] = None,
     engine: Annotated[
         str | None, typer.Option(help="calacs, embedded or auto, instead of the recipe's choice.")

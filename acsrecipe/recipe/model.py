@@ -149,7 +149,9 @@ class Calibrate(_Part):
         examples=["auto"],
     )
     threads: Annotated[StrictInt | None, checked(rules.threads)] = Field(
-        default=None, description="Threads for one exposure's CTE correction; without it all processors.", examples=[2]
+        default=None,
+        description="Threads for one exposure's CTE correction; without it exposures at once share the processors.",
+        examples=[2],
     )
 
 
