@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from acsrecipe.engines.embedded.tables import (
 
 Report = Callable[[str], None]
 
+_Wanted = TypeVar("_Wanted")
+_Result = TypeVar("_Result")
+
 # Lines worked on at a time: the planes of a block stay in the processor's cache.
 BLOCK_LINES = 32
 KEPT_LINES = 256
@@ -54,15 +58,13 @@ def blocks(lines: int, *parts: Section | None) -> Iterator[tuple[int, int]]:
 
 
 def for_each(
-    step: Callable[[Imset, ChipSteps], None], imsets: Sequence[Imset], steps: Sequence[ChipSteps], threads: int
-) -> None:
+    step: Callable[[Imset, _Wanted], _Result], imsets: Sequence[Imset], wanted: Sequence[_Wanted], threads: int
+) -> list[_Result]:
     """Do a step on every chip, several at a time where threads allow it (compiled loops run side by side)."""
     if threads > 1 and len(imsets) > 1:
         with ThreadPoolExecutor(min(threads, len(imsets))) as pool:
-            list(pool.map(step, imsets, steps))
-    else:
-        for imset, wanted in zip(imsets, steps, strict=True):
-            step(imset, wanted)
+            return list(pool.map(step, imsets, wanted))
+    return [step(imset, each) for imset, each in zip(imsets, wanted, strict=True)]
 
 
 def triplet_of(part: Section, first: int, last: int) -> Triplet:

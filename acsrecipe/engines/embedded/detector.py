@@ -134,7 +134,8 @@ def process_detector(path: Path, names: Cards, references: References, report: R
         report(f"BIASCORR {frame.root}")
     for_each(begin_chip, frame.imsets, steps, threads)
     _tell_beginning(frame, states, bpixtab, biasfile)
-    levels = subtract_level(frame, seen, [s.ccd for s in steps], [s.region for s in steps], report)
+    ccds, regions = [step.ccd for step in steps], [step.region for step in steps]
+    levels = subtract_level(frame, seen, ccds, regions, report, threads=threads)
     _tell_level(primary, oscntab, levels, from_overscan=steps[-1].region is not None)
     header.put_float(primary, "DARKTIME", total_darktime(seen, steps[0].ccd))
     header.add_history(primary, "Uncertainty array initialized.")

@@ -6,9 +6,9 @@ import numpy as np
 
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.biasshift import correct_bias_shift, correct_cross_talk
-from acsrecipe.engines.embedded.chip import Report
+from acsrecipe.engines.embedded.chip import Report, for_each
 from acsrecipe.engines.embedded.destripe import subtract_stripes
-from acsrecipe.engines.embedded.frame import AMPLIFIERS, SERVICING_MISSION_4, Frame, Observation
+from acsrecipe.engines.embedded.frame import AMPLIFIERS, SERVICING_MISSION_4, Frame, Imset, Observation
 from acsrecipe.engines.embedded.overscan import OverscanResult, subtract_overscan
 from acsrecipe.engines.embedded.tables import CcdParameters, OverscanRegions
 from acsrecipe.errors import EngineError
@@ -26,12 +26,14 @@ def subtract_level(
     ccds: list[CcdParameters],
     regions: list[OverscanRegions | None],
     report: Report,
+    *,
+    threads: int = 1,
 ) -> OverscanResult:
     """Subtract the bias level, by the method that the date, the readout and the aperture ask for."""
     imsets, where = frame.imsets, str(frame.path)
     shifted = seen.jwrotype == "DS_INT" and seen.ccdgain == 2
     if seen.expstart >= SERVICING_MISSION_4 and not seen.subarray:
-        return _level_full_frame(frame, regions, report, shifted=shifted)
+        return _level_full_frame(frame, regions, report, threads, shifted=shifted)
     if (
         seen.expstart >= SERVICING_MISSION_4
         and shifted
@@ -46,9 +48,14 @@ def subtract_level(
         return OverscanResult({amp: level}, level, False, ())
     levels: dict[int, float] = {}
     drift = False
-    for number, (imset, ccd, region) in enumerate(zip(imsets, ccds, regions, strict=True), 1):
+
+    def correct(imset: Imset, wanted: tuple[CcdParameters, OverscanRegions | None]) -> OverscanResult:
+        ccd, region = wanted
+        return subtract_overscan(imset.sci, imset.dq, region, ccd, seen, imset.chip, imset.serious)
+
+    results = for_each(correct, imsets, list(zip(ccds, regions, strict=True)), threads)
+    for number, (imset, result) in enumerate(zip(imsets, results, strict=True), 1):
         report(f"BLEVCORR {frame.root} [sci,{number}]")
-        result = subtract_overscan(imset.sci, imset.dq, region, ccd, seen, imset.chip, imset.serious)
         if result.mean is not None:
             header.put_float(imset.sci_cards, "MEANBLEV", result.mean, "mean of bias levels subtracted in electrons")
         levels.update({amp: level for amp, level in result.levels.items() if level != 0.0})
@@ -59,7 +66,7 @@ def subtract_level(
 
 
 def _level_full_frame(
-    frame: Frame, regions: list[OverscanRegions | None], report: Report, *, shifted: bool
+    frame: Frame, regions: list[OverscanRegions | None], report: Report, threads: int, *, shifted: bool
 ) -> OverscanResult:
     imsets, where = frame.imsets, str(frame.path)
     if len(imsets) != 2 or None in regions[:2]:
@@ -69,12 +76,17 @@ def _level_full_frame(
     levels = [0.0, 0.0, 0.0, 0.0]
     if shifted:
         report(f"BLEVCORR {frame.root} bias shift and cross talk")
-        scratch = np.empty((chip2.sci.shape[0], chip2.sci.shape[1] // 2))
-        for amp in range(4):
-            sci = chip1.sci if amp < 2 else chip2.sci
-            levels[amp] = correct_bias_shift(sci, amp, halves=True, where=where, scratch=scratch)
-        for imset in imsets:
+        half = chip2.sci.shape[0], chip2.sci.shape[1] // 2
+        scratch = [np.empty(half) for _ in range(min(threads, 2))]
+
+        def correct(imset: Imset, amps: tuple[int, int]) -> None:
+            for amp in amps:
+                levels[amp] = correct_bias_shift(
+                    imset.sci, amp, halves=True, where=where, scratch=scratch[amps[0] // 2 % len(scratch)]
+                )
             correct_cross_talk(imset.sci)
+
+        for_each(correct, (chip1, chip2), ((0, 1), (2, 3)), threads)
     report(f"BLEVCORR {frame.root} stripes")
     striped = subtract_stripes(chip2.sci, chip1.sci)
     for imset, pair in ((chip1, striped.levels[:2]), (chip2, striped.levels[2:])):
