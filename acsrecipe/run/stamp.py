@@ -149,8 +149,10 @@ def stamp_product(path: Path, stamp: Stamp) -> tuple[str, str]:
                 write_all(out, piece)
             write_all(out, _table(stamp.rows, version))
         after = sha256_file(stamped)
+        # The old file is opened by its name: it must have been read before the new one takes that.
+        unstamped = before.result()
         stamped.replace(path)
-        return before.result(), after
+        return unstamped, after
 
 
 def _table(rows: Sequence[Row], version: int) -> bytes:
