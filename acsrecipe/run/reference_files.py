@@ -71,6 +71,7 @@ def stage_references(
         links.mkdir()
     staged = StagedReferences()
     pool = ThreadPoolExecutor(1)
+    ended = False
     try:
         for reference in references:
             source = (base / reference.path).resolve()
@@ -90,8 +91,10 @@ def stage_references(
         except Exception:
             staged.verified()
             raise
+        ended = True
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        # An engine can be done before the hashes are: they are waited for, unless nobody will ask for them.
+        pool.shutdown(wait=True, cancel_futures=not ended)
 
 
 def _changed(reference: PlannedReference, how: str) -> IntegrityError:
