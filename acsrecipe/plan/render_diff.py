@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -172,10 +172,3 @@ def _escape(text: str) -> str:
 
 def _code(text: str) -> str:
     return text.replace("`", "'")
-
-
-def plain_lines(comparison: Comparison) -> Iterable[str]:
-    """Give the differences as lines without layout, for a log or a list of changes."""
-    for title, lines in sections(comparison):
-        for what, why in lines:
-            yield f"{title}: {what}" + (f" [{why}]" if why else "")
