@@ -34,6 +34,7 @@ GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
 _POLL = 0.05
+_SOON = 0.001
 _DRAIN = 1.0
 _PR_SET_PDEATHSIG = 1
 _ESCAPES = re.compile(
@@ -213,14 +214,16 @@ class _Output:
     _rest: bytes = b""
     _skipping: bool = False
     _open: bool = True
+    _wait: float = _SOON / 2
 
     def attach(self, file: BinaryIO | None, limit: int) -> None:
         self._file, self._room = file, limit
 
     def read(self, process: subprocess.Popen[bytes], timeout: float) -> bool:
         """Take what has come, or wait for it; False where there was nothing."""
-        if not self._open:  # It closed its stdout but goes on working.
-            time.sleep(timeout)
+        if not self._open:  # It closed its stdout: most often it ends at once, but it may go on working.
+            self._wait = min(2 * self._wait, timeout)
+            time.sleep(self._wait)
             return False
         assert process.stdout is not None  # noqa: S101 (for the type checker: it is a pipe)
         descriptor = process.stdout.fileno()

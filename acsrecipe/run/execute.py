@@ -21,7 +21,7 @@ from acsrecipe.run.journal import Event, Journal
 from acsrecipe.run.options import RunOptions as RunOptions
 from acsrecipe.run.options import RunResult as RunResult
 from acsrecipe.run.ownership import find_left_over, refuse_foreign, refuse_other_recipe, refuse_own_inputs
-from acsrecipe.run.pool import WORKER_DIED, Done, LocalPool, Message, Pool, Report
+from acsrecipe.run.pool import WORKER_DIED, Done, LocalPool, Message, Pool, Report, Worked
 from acsrecipe.run.reasons import why_again
 from acsrecipe.run.schedule import Schedule, find_makers, find_users
 from acsrecipe.run.space import bytes_needed, explain_full_disk
@@ -129,6 +129,7 @@ class _Run:
         self.attempts: dict[str, Path] = {}
         self.started: dict[str, float] = {}
         self.running: dict[str, Pool] = {}
+        self.worked: set[str] = set()
         self.again: dict[str, str] = {}
         self.overdue: set[str] = set()
         self.pools: list[Pool] = []
@@ -227,7 +228,9 @@ class _Run:
 
     def _is_free(self, pool: Pool) -> bool:
         most = min(self.limit, pool.size) if pool is self.pools[0] else pool.size
-        return sum(busy is pool for busy in self.running.values()) < most
+        mine = [task for task, busy in self.running.items() if busy is pool]
+        # What is only being hashed keeps no worker; but a slow disk must not let that pile up.
+        return sum(task not in self.worked for task in mine) < most and len(mine) < 2 * most
 
     def _keep(self, task: Task) -> None:
         self.kept.append(task.id)
@@ -296,8 +299,11 @@ class _Run:
         if isinstance(message, Report):
             if message.text and message.task in self.running:
                 self.observe({"event": "progress", "task": message.task, "text": message.text})
+        elif isinstance(message, Worked):
+            self.worked.add(message.task)
         elif self.running.pop(message.task, None) is not None and not self.stop.is_set():
             self._end(self.tasks[message.task], message, schedule)
+            self.worked.discard(message.task)
 
     def _end_overdue(self) -> None:
         """End the workers of tasks that did not keep their deadline themselves."""
@@ -387,7 +393,8 @@ class _Run:
         return getattr(error, "code", None) in (WORKER_DIED, OUT_OF_MEMORY) and task.id not in self.again
 
     def _try_again(self, task: Task, error: BaseException, schedule: Schedule) -> None:
-        self.limit = max(1, self.limit - 1)
+        if task.id not in self.worked:  # One that was being hashed went with the one that was worked at.
+            self.limit = max(1, self.limit - 1)
         self.log("task-retried", task=task.id, duration=self._duration(task), error=str(error), at_once=self.limit)
         self.folder.sweep(self.attempts.pop(task.id))
         self.again[task.id] = f"its worker or engine was killed; tried once more, {self.limit} at once"

@@ -53,7 +53,14 @@ class Done:
     error: BaseException | None = None
 
 
-Message = Report | Done
+@dataclass(frozen=True)
+class Worked:
+    """A task needs its worker no more: only its outputs are still being hashed. Its :class:`Done` follows."""
+
+    task: str
+
+
+Message = Report | Worked | Done
 
 
 def send(stream: IO[bytes], data: object) -> None:
@@ -123,8 +130,7 @@ class LocalPool:
         self._environment = dict(environment)
         self._log = log
         self._jobs: queue.Queue[tuple[str, Any] | None] = queue.Queue()
-        self._workers: dict[int, subprocess.Popen[bytes]] = {}
-        self._doing: dict[str, int] = {}
+        self._workers: dict[int, _Conversation] = {}
         self._threads: list[threading.Thread] = []
         self._stopped = False
 
@@ -138,15 +144,15 @@ class LocalPool:
 
     def end(self, task: str) -> None:
         """End the worker of one running task at once; its :class:`Done` comes, with an error."""
-        worker = self._workers.get(self._doing.get(task, -1))
-        if worker is not None:
-            with suppress(ProcessLookupError):
-                worker.kill()
+        for worker in list(self._workers.values()):
+            if worker.does(task):
+                with suppress(ProcessLookupError):
+                    worker.process.kill()
 
     def stop(self) -> None:
         """End every worker at once, with whatever it runs."""
         self._stopped = True
-        _end(list(self._workers.values()))
+        _end([worker.process for worker in list(self._workers.values())])
 
     def close(self) -> None:
         """Let the workers end after what they do."""
@@ -154,25 +160,21 @@ class LocalPool:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join(timeout=10)
-        _end(list(self._workers.values()))
+        _end([worker.process for worker in list(self._workers.values())])
 
     def _serve(self, number: int) -> None:
         while (item := self._jobs.get()) is not None and not self._stopped:
             task, job = item
-            self._doing[task] = number
             try:
-                worker = self._workers.get(number)
-                if worker is None or worker.poll() is not None:
-                    worker = self._workers[number] = self._start()
-                done = self._converse(worker, task, job)
+                while (worker := self._workers.get(number)) is None or not worker.give(task, job):
+                    self._workers[number] = _Conversation(self._start(), self.messages, self._log)
+                worker.free.wait()
             except Exception as error:  # Whatever it is, the executor must hear of it, or it waits for ever.
                 msg = f"no worker process could be started or told what to do: {type(error).__name__}: {error}"
-                done = Done(task, error=EngineError(msg, where=task, code="E091"))
-            self._doing.pop(task, None)
-            self.messages.put(done)
+                self.messages.put(Done(task, error=EngineError(msg, where=task, code="E091")))
         worker = self._workers.pop(number, None)
         if worker is not None:
-            _end([worker])
+            _end([worker.process])
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
@@ -185,23 +187,70 @@ class LocalPool:
                 start_new_session=True,
             )
 
-    def _converse(self, worker: subprocess.Popen[bytes], task: str, job: Any) -> Done:
-        if worker.stdin is None or worker.stdout is None:  # pragma: no cover - Popen was asked for both
-            return Done(task, error=RuntimeError("a worker without pipes"))
-        try:
-            send(worker.stdin, (task, job))
-            while True:
-                message = receive(worker.stdout)
-                if isinstance(message, Done):
-                    return message
-                self.messages.put(message)
-        except (EOFError, OSError, pickle.UnpicklingError):
-            return Done(task, error=self._died(worker, task))
 
-    def _died(self, worker: subprocess.Popen[bytes], task: str) -> AcsRecipeError:
+class _Conversation:
+    """Gives tasks to one worker process, and passes on what it says of them, in a thread of its own.
+
+    Attributes
+    ----------
+    process : Popen
+    free : Event
+        Set while it can be given a task: it works at none, be it still hashing what the last one made.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], messages: queue.Queue[Message], log: Path) -> None:
+        self.process = process
+        self.free = threading.Event()
+        self._messages = messages
+        self._log = log
+        self._latest = ""
+        self._tasks: list[str] = []
+        self._over = False
+        self._turn = threading.Lock()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def does(self, task: str) -> bool:
+        """Whether this task was given to it, and has not ended."""
+        return task in self._tasks
+
+    def give(self, task: str, job: Any) -> bool:
+        """Give it a task; False where it has ended, so that another has to do it."""
+        with self._turn:
+            if self._over or self.process.poll() is not None:
+                return False
+            self._tasks.append(task)
+            self._latest = task
+            self.free.clear()
+        with suppress(OSError):  # Where it ends now, the listener says so.
+            send(_pipe(self.process.stdin), (task, job))
+        return True
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                message = receive(_pipe(self.process.stdout))
+                if isinstance(message, Done):
+                    with self._turn:
+                        self._tasks.remove(message.task)
+                self._messages.put(message)
+                if not isinstance(message, Report) and message.task == self._latest:
+                    self.free.set()
+        except (EOFError, OSError):
+            pass
+        except Exception:  # It speaks nonsense, whatever that is.
+            self.process.kill()
+        with self._turn:
+            self._over = True
+            left = tuple(self._tasks)
+        for task in left:
+            self._messages.put(Done(task, error=self._died(task)))
+        self._tasks.clear()
+        self.free.set()
+
+    def _died(self, task: str) -> AcsRecipeError:
         with suppress(subprocess.TimeoutExpired):
-            worker.wait(timeout=5)
-        status = worker.returncode
+            self.process.wait(timeout=5)
+        status = self.process.returncode
         how = f"signal {signal.Signals(-status).name}" if status is not None and status < 0 else f"exit status {status}"
         return EngineError(
             f"the worker process ended with {how} while it did this task",
@@ -209,6 +258,13 @@ class LocalPool:
             hint=f"SIGKILL often means that memory ran out: try fewer jobs with -j; its log is {self._log}",
             code=WORKER_DIED,
         )
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    if stream is None:  # pragma: no cover - Popen was asked for both
+        msg = "a worker without pipes"
+        raise RuntimeError(msg)
+    return stream
 
 
 def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,21 +57,34 @@ class StagedReferences:
             }
         return tuple(found.values())
 
+    def give_up(self) -> None:
+        """Hash no more: nobody is going to ask."""
+        for _, future, _, _ in self.waiting:
+            future.cancel()
+
 
 @contextmanager
 def stage_references(
-    references: Sequence[PlannedReference], base: Path, folder: Path, known: Known
+    references: Sequence[PlannedReference], base: Path, folder: Path, known: Known, behind: Executor
 ) -> Iterator[StagedReferences]:
-    """Link references under their bare names, and hash them while the body of the ``with`` runs.
+    """Link references under their bare names, and hash them behind the body of the ``with``, and after it.
 
     An error of the body gives way to that of a reference which is not what the plan saw: it explains it.
+
+    Parameters
+    ----------
+    references : sequence of PlannedReference
+    base, folder : Path
+        Where their paths start, and the attempt folder.
+    known : mapping
+        Hashes that need not be computed again.
+    behind : Executor
+        Of one thread: so what a task before is still hashing is not hashed twice.
     """
     links = folder / REFERENCES
     with writing(links):
         links.mkdir()
     staged = StagedReferences()
-    pool = ThreadPoolExecutor(1)
-    ended = False
     try:
         for reference in references:
             source = (base / reference.path).resolve()
@@ -85,16 +98,15 @@ def stage_references(
             if not link.is_symlink():
                 with writing(link):
                     link.symlink_to(source)
-            staged.waiting.append((reference, pool.submit(_hash, source, mark, known), mark, source))
+            staged.waiting.append((reference, behind.submit(_hash, source, mark, known), mark, source))
         try:
             yield staged
         except Exception:
             staged.verified()
             raise
-        ended = True
-    finally:
-        # An engine can be done before the hashes are: they are waited for, unless nobody will ask for them.
-        pool.shutdown(wait=True, cancel_futures=not ended)
+    except BaseException:
+        staged.give_up()
+        raise
 
 
 def _changed(reference: PlannedReference, how: str) -> IntegrityError:

@@ -25,15 +25,22 @@ def scratch_of(task: Task) -> int:
     """
     if task.kind == FETCH:
         return 0
-    outputs = sum(output.size for output in task.outputs)
+    return left_of(task) + sum(output.size for output in task.outputs) + LOG_BYTES
+
+
+def left_of(task: Task) -> int:
+    """Give the bytes that a task whose work is done has beside its published outputs."""
     hidden = sum(output.size for output in task.outputs if not output.folder)
-    return sum(max(0, file.size) for file in task.inputs) + hidden + outputs + LOG_BYTES
+    return sum(max(0, file.size) for file in task.inputs) + hidden
 
 
 def bytes_needed(tasks: Sequence[Task], jobs: int) -> int:
     """Give the bytes that tasks need at most at once: all published outputs, and scratch for those that run."""
     published = sum(output.size for task in tasks for output in task.outputs if output.folder)
-    return published + sum(heapq.nlargest(max(1, jobs), (scratch_of(task) for task in tasks)))
+    most = max(1, jobs)
+    # While a worker is at one task, what another made is still being hashed, with all that it has in its attempt.
+    left = heapq.nlargest(most, (left_of(task) for task in tasks)) if len(tasks) > most else []
+    return published + sum(heapq.nlargest(most, (scratch_of(task) for task in tasks))) + sum(left)
 
 
 def explain_full_disk(error: BaseException, task: Task, folder: RunFolder) -> BaseException:

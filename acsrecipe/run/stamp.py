@@ -8,17 +8,19 @@ all others, and NEXTEND counts it, as updatewcs counts what it appends.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from acsrecipe import __version__
-from acsrecipe.files import CHUNK, create_new, open_plain, sha256_file, write_all, writing
+from acsrecipe.errors import IntegrityError
+from acsrecipe.files import CHUNK, copy_file, open_plain, writing
 from acsrecipe.inputs.cards import pack, write_card, write_value
 from acsrecipe.inputs.header import Edit, edit
-from acsrecipe.inputs.layout import scan
+from acsrecipe.inputs.layout import Hdu, scan
 from acsrecipe.inputs.model import Value
 from acsrecipe.plan.model import Plan, Scalar, Task, Why
 
@@ -115,15 +117,29 @@ def _plain(text: str) -> str:
     )
 
 
-def stamp_product(path: Path, stamp: Stamp) -> tuple[str, str]:
-    """Write a stamp into a finished product, which keeps its name.
+@dataclass(frozen=True)
+class Original:
+    """How to read a stamped product as it was before: another head, then these bytes of the file.
 
-    Every data unit, and every header but the primary one, keeps its bytes.
+    Attributes
+    ----------
+    head : bytes
+        The primary header's blocks before the stamp.
+    start, end : int
+        Where the rest lies in the stamped file.
+    """
 
-    Returns
-    -------
-    tuple of str
-        sha256 of the file as it was before, and as it is now; they are computed side by side.
+    head: bytes
+    start: int
+    end: int
+
+
+def stamp_product(path: Path, stamp: Stamp) -> Original:
+    """Write a stamp into a finished product, in its place: an attempt's own file, which nobody else reads yet.
+
+    Every data unit, and every header but the primary one, keeps its bytes. Where the primary header needs another
+    block, what stands behind it moves on; whatever fails or dies meanwhile costs the attempt, never a product.
+    A file with a second name is copied first, so that what has the other name stays as it is.
 
     Raises
     ------
@@ -132,27 +148,78 @@ def stamp_product(path: Path, stamp: Stamp) -> tuple[str, str]:
     OutputError
         The disk does not take it.
     """
-    stamped = path.with_name(f"{path.name}.stamped")
-    with open_plain(path) as (descriptor, status), ThreadPoolExecutor(1) as pool:
-        before = pool.submit(sha256_file, path)
+    if path.stat().st_nlink > 1:
+        _own(path)
+    with open_plain(path) as (descriptor, status), writing(path), _open_to_change(path) as out:
         hdus = scan(lambda offset, size: os.pread(descriptor, size, offset), status.st_size, str(path))
-        version = 1 + sum(hdu.header.name == EXTENSION for hdu in hdus)
-        edits: list[Edit] = [("PRIMARY", name, text) for name, text in stamp.cards]
-        # Cards of an earlier stamp that this one has no value for would be false.
-        here = {name for name, _ in stamp.cards}
-        kept = [name for name in hdus[0].header.cards if name.startswith("ACSR_") and name not in here]
-        edits += [*(("PRIMARY", name, "") for name in kept), ("PRIMARY", "NEXTEND", len(hdus))]
-        with writing(stamped), create_new(stamped) as out:
-            write_all(out, edit(hdus, edits, str(path))[0])
-            os.lseek(descriptor, hdus[0].data_start, os.SEEK_SET)
-            while piece := os.read(descriptor, CHUNK):
-                write_all(out, piece)
-            write_all(out, _table(stamp.rows, version))
-        after = sha256_file(stamped)
-        # The old file is opened by its name: it must have been read before the new one takes that.
-        unstamped = before.result()
-        stamped.replace(path)
-        return unstamped, after
+        old, new = hdus[0].raw, edit(hdus, _stamp_edits(hdus, stamp), str(path))[0]
+        original = Original(old, len(new), status.st_size + len(new) - len(old))
+        if len(new) > len(old):
+            _move(out, len(old), status.st_size, len(new))
+        _write_at(out, new, 0)
+        _write_at(out, _table(stamp.rows, 1 + sum(hdu.header.name == EXTENSION for hdu in hdus)), original.end)
+    return original
+
+
+def sha256_of_original(path: Path, original: Original) -> str:
+    """Hash a stamped product as it was before it was stamped: sha256, hexadecimal."""
+    digest = hashlib.sha256(original.head)
+    buffer = memoryview(bytearray(CHUNK))
+    with open_plain(path) as (descriptor, _):
+        for at in range(original.start, original.end, CHUNK):
+            piece = buffer[: original.end - at]
+            _read_at(descriptor, piece, at)
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _stamp_edits(hdus: Sequence[Hdu], stamp: Stamp) -> list[Edit]:
+    edits: list[Edit] = [("PRIMARY", name, text) for name, text in stamp.cards]
+    # Cards of an earlier stamp that this one has no value for would be false.
+    here = {name for name, _ in stamp.cards}
+    kept = [name for name in hdus[0].header.cards if name.startswith("ACSR_") and name not in here]
+    return [*edits, *(("PRIMARY", name, "") for name in kept), ("PRIMARY", "NEXTEND", len(hdus))]
+
+
+def _own(path: Path) -> None:
+    copy = path.with_name(f"{path.name}.own")
+    copy_file(path, copy)
+    with writing(path):
+        copy.replace(path)
+
+
+@contextmanager
+def _open_to_change(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _move(descriptor: int, start: int, end: int, to: int) -> None:
+    """Move the bytes from ``start`` to ``end`` further back in a file, the last ones first."""
+    buffer = memoryview(bytearray(CHUNK))
+    at = end
+    while at > start:
+        count = min(CHUNK, at - start)
+        at -= count
+        _read_at(descriptor, buffer[:count], at)
+        _write_at(descriptor, buffer[:count], at + to - start)
+
+
+def _read_at(descriptor: int, buffer: memoryview, at: int) -> None:
+    count = os.preadv(descriptor, [buffer], at)
+    if count != len(buffer):
+        msg = f"ended {len(buffer) - count} bytes early while it was read"
+        raise IntegrityError(msg, code="F004")
+
+
+def _write_at(descriptor: int, data: bytes | memoryview, at: int) -> None:
+    rest = memoryview(data)
+    while rest:
+        count = os.pwrite(descriptor, rest, at)
+        rest, at = rest[count:], at + count
 
 
 def _table(rows: Sequence[Row], version: int) -> bytes:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from acsrecipe.errors import IntegrityError, OutputError
-from acsrecipe.files import sha256_file, writing
-from acsrecipe.inputs.crds_cache import CrdsSettings
-from acsrecipe.inputs.store import Store
-from acsrecipe.inputs.wire import MastSettings
+from acsrecipe.files import copy_file, fsync_file, sha256_file, writing
 from acsrecipe.plan.model import ARCHIVED, Outcome, PlannedFile, Task
-from acsrecipe.run.hashes import take_mark
-from acsrecipe.run.reference_files import Known, stage_references
-from acsrecipe.run.stamp import Stamp, stamp_product
+from acsrecipe.run.hashes import Mark, take_mark
+from acsrecipe.run.reference_files import Known, StagedReferences, stage_references
+from acsrecipe.run.stamp import Original, Stamp, sha256_of_original, stamp_product
+
+if TYPE_CHECKING:
+    # Only fetching needs the network: every other worker starts sooner without.
+    from acsrecipe.inputs.crds_cache import CrdsSettings
+    from acsrecipe.inputs.wire import MastSettings
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,66 @@ class Result:
     outcome: Outcome
 
 
+@dataclass(frozen=True)
+class Remainder:
+    """A task whose work is done and proven: what is left is to read what was made, and to have it on the disk.
+
+    A worker does that in the background, so that the next task need not wait for it.
+    """
+
+    job: Job
+    inputs: tuple[dict[str, Any], ...]
+    references: StagedReferences
+    outcome: Outcome
+    originals: Mapping[str, Original]
+
+    def finish(self) -> Result:
+        """Hash the outputs, and make them durable while that lasts; wait for the hashes of references.
+
+        Raises
+        ------
+        IntegrityError
+            A reference is not what the plan saw.
+        OutputError
+            The disk did not take an output.
+        """
+        outputs = [self._describe(self.job.folder / output.name, output.folder) for output in self.job.task.outputs]
+        outputs += [self._describe(path, "logs") for path in sorted(self.job.folder.glob("*.tra"))]
+        return Result(self.inputs, self.references.verified(), tuple(outputs), self.outcome)
+
+    def _describe(self, path: Path, folder: str) -> dict[str, Any]:
+        mark = take_mark(path)
+        original = self.originals.get(path.name)
+        with writing(path), ThreadPoolExecutor(2) as pool:
+            # Publishing syncs as well, and means it: this is to begin early, beside the hashing.
+            synced = pool.submit(fsync_file, path)
+            before = pool.submit(sha256_of_original, path, original) if original else None
+            found = {"name": path.name, "folder": folder, "size": mark[2], "sha256": sha256_file(path), "mark": mark}
+            synced.result()
+            return {**found, "sha256_unstamped": before.result()} if before else found
+
+
 def perform(job: Job, report: Callable[[str], None]) -> Result:
-    """Do a task in its folder.
+    """Do a task in its folder, from the beginning to the end: :func:`begin`, and what that leaves."""
+    with ThreadPoolExecutor(1) as behind:
+        return begin(job, report, behind)()
+
+
+def begin(job: Job, report: Callable[[str], None], behind: Executor) -> Callable[[], Result]:
+    """Do the work of a task in its folder, and prove and stamp what came of it.
+
+    Parameters
+    ----------
+    job : Job
+    report : callable
+        Told how far it is.
+    behind : Executor
+        Of one thread, in which files are hashed while the engine works.
+
+    Returns
+    -------
+    callable
+        What is left to do, once, in any thread: see :meth:`Remainder.finish`.
 
     Raises
     ------
@@ -89,14 +150,15 @@ def perform(job: Job, report: Callable[[str], None]) -> Result:
     if job.task.kind == "fetch":
         from acsrecipe.run.fetch import fetch_task
 
-        return fetch_task(job, report)
+        result = fetch_task(job, report)
+        return lambda: result
     report("staging")
-    inputs = tuple(_stage(job, file) for file in job.task.inputs) + _stage_upstream(job)
-    with stage_references(job.task.references, job.base, job.folder, job.known) as staged:
+    inputs = (*(_stage(job, file, behind) for file in job.task.inputs), *_stage_upstream(job))
+    with stage_references(job.task.references, job.base, job.folder, job.known, behind) as staged:
         outcome = _work(job, report)
         report("checking")
-        outputs = _collect(job)
-    return Result(inputs, staged.verified(), outputs, outcome)
+        described = tuple({key: _settle(value) for key, value in one.items()} for one in inputs)
+        return Remainder(job, described, staged, outcome, _stamp_outputs(job)).finish
 
 
 def _work(job: Job, report: Callable[[str], None]) -> Outcome:
@@ -114,9 +176,11 @@ def _work(job: Job, report: Callable[[str], None]) -> Outcome:
             return get_step(kind).run(job.task, job.folder, deadline=job.deadline, report=report)
 
 
-def _stage(job: Job, file: PlannedFile) -> dict[str, Any]:
-    """Bring one delivered file into the attempt folder, edited on the way; never a link to what is edited."""
-    from acsrecipe.files import copy_file
+def _stage(job: Job, file: PlannedFile, behind: Executor) -> dict[str, Any]:
+    """Bring one delivered file into the attempt folder, edited on the way; never a link to what is edited.
+
+    What is staged for an engine is hashed while that works: that hash is still a ``Future``.
+    """
     from acsrecipe.inputs.association import write_filtered
     from acsrecipe.inputs.header import stage_edited
 
@@ -126,12 +190,19 @@ def _stage(job: Job, file: PlannedFile) -> dict[str, Any]:
     target = job.folder / name
     rows = job.task.parameters.get("rows")
     edits = job.task.edits.get(name, ())
+    staged: dict[str, Any] = {}
     if file.role == "ASN" and rows is not None:
         found = sha256_file(source)
         target = job.folder / _staged_name(job.task, name)
         write_filtered(source, target, rows)
+        # At once: calacs.e writes into its table.
+        staged["sha256_staged"] = sha256_file(target)
     elif edits:
         found = stage_edited(source, target, edits)
+        later = job.task.kind == "calibrate" and file.role == "RAW"
+        staged["sha256_staged"] = (
+            behind.submit(_hash_staged, target, take_mark(target)) if later else sha256_file(target)
+        )
     elif job.task.kind in ("calibrate", "take"):
         found = copy_file(source, target)
     else:
@@ -146,14 +217,28 @@ def _stage(job: Job, file: PlannedFile) -> dict[str, Any]:
             hint="make the plan again and look at it before running",
             code="W001",
         )
-    staged = {"sha256_staged": sha256_file(target)} if edits or (file.role == "ASN" and rows is not None) else {}
     return {"role": file.role, "path": file.path, "sha256": found, **staged}
+
+
+def _hash_staged(path: Path, mark: Mark) -> str:
+    """Hash a staged file while an engine reads it; what is hashed must be what was staged."""
+    digest = sha256_file(path)
+    if take_mark(path) != mark:
+        msg = "was written to while the engine read it, so nobody can say what it was calibrated from"
+        raise IntegrityError(msg, where=str(path), hint="does anything else write there?", code="O006")
+    return digest
+
+
+def _settle(value: object) -> object:
+    return value.result() if isinstance(value, Future) else value
 
 
 def _locate(job: Job, file: PlannedFile, name: str) -> Path:
     """Say where a delivered file lies: in its folder, or, under its sha256, among the downloads."""
     if not file.path.startswith(ARCHIVED):
         return job.base / file.path
+    from acsrecipe.inputs.store import Store
+
     store = Store(job.store) if job.store is not None else None
     kept = store.find(file.source, name) if store is not None and not file.sha256 else None
     sha256 = file.sha256 or (kept.sha256 if kept is not None and kept.size == file.size else "")
@@ -171,8 +256,6 @@ def _staged_name(task: Task, name: str) -> str:
 
 def _stage_upstream(job: Job) -> tuple[dict[str, Any], ...]:
     """Bring in what earlier tasks made: a copy for a step that changes it, else a link to read through."""
-    from acsrecipe.files import copy_file
-
     made = {output.name for output in job.task.outputs}
     staged = []
     for name in job.task.parameters.get("files", ()):
@@ -187,23 +270,14 @@ def _stage_upstream(job: Job) -> tuple[dict[str, Any], ...]:
     return tuple(staged)
 
 
-def _collect(job: Job) -> tuple[dict[str, Any], ...]:
-    found = []
+def _stamp_outputs(job: Job) -> dict[str, Original]:
+    """Check that all outputs are there, and stamp products; give how to read those as they were before."""
+    originals = {}
     for output in job.task.outputs:
         path = job.folder / output.name
         if not path.is_file() or path.is_symlink():
             msg = f"{output.name} was not made"
             raise OutputError(msg, where=job.task.id, hint="look at the trailer in the log", code="W003")
         if job.stamp is not None and output.folder == "products":
-            before, digest = stamp_product(path, job.stamp)
-            found.append({**_describe(path, output.folder, digest), "sha256_unstamped": before})
-        else:
-            found.append(_describe(path, output.folder))
-    found += [_describe(path, "logs") for path in sorted(job.folder.glob("*.tra"))]
-    return tuple(found)
-
-
-def _describe(path: Path, folder: str, digest: str = "") -> dict[str, Any]:
-    mark = take_mark(path)
-    size, sha256 = path.stat().st_size, digest or sha256_file(path)
-    return {"name": path.name, "folder": folder, "size": size, "sha256": sha256, "mark": mark}
+            originals[output.name] = stamp_product(path, job.stamp)
+    return originals

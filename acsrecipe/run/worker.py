@@ -6,10 +6,17 @@ import errno
 import os
 import signal
 import sys
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
 
 from acsrecipe.errors import AcsRecipeError, EngineError, OutputError, StepError
 from acsrecipe.process import die_with_parent
-from acsrecipe.run.pool import Done, Report, receive, send
+from acsrecipe.run.pool import Done, Message, Report, Worked, receive, send
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -24,29 +31,59 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     jobs = sys.stdin.buffer
-    from acsrecipe.run.work import perform
+    from acsrecipe.run.work import begin
     from acsrecipe.run.workdir import in_use
 
-    while True:
-        try:
-            task, job = receive(jobs)
-        except EOFError:
-            return 0
+    turn = threading.Lock()
 
-        def report(text: str, task: str = task) -> None:
-            send(answers, Report(task, text))
+    def answer(message: Message) -> None:
+        with turn:
+            send(answers, message)
 
+    behind, finishing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+    try:
+        while True:
+            try:
+                task, job = receive(jobs)
+            except EOFError:
+                return 0
+            with ExitStack() as folder:
+                folder.enter_context(in_use(job.folder))
+                try:
+                    finish = begin(job, partial(_report, answer, task), behind)
+                except Exception as error:
+                    folder.close()
+                    answer(Done(task, error=_known(error, task)))
+                    continue
+                held = folder.pop_all()
+            # What is left (hashes of what was made) is done behind the work of the next task.
+            answer(Worked(task))
+            finishing.submit(_finish, answer, task, finish, held)
+    finally:
+        # Nobody waits for an answer any more.
+        for pool in (behind, finishing):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _report(answer: Callable[[Message], None], task: str, text: str) -> None:
+    answer(Report(task, text))
+
+
+def _finish(answer: Callable[[Message], None], task: str, finish: Callable[[], Any], held: ExitStack) -> None:
+    """Do what is left of a task, let go of its folder, and say how it ended."""
+    with held:
         try:
-            with in_use(job.folder):
-                done = Done(task, result=perform(job, report))
-        except AcsRecipeError as error:
-            done = Done(task, error=error)
+            done = Done(task, result=finish())
         except Exception as error:
-            import traceback
+            done = Done(task, error=_known(error, task))
+    answer(done)
 
-            traceback.print_exc()
-            done = Done(task, error=explain(error, task))
-        send(answers, done)
+
+def _known(error: Exception, task: str) -> AcsRecipeError:
+    if isinstance(error, AcsRecipeError):
+        return error
+    traceback.print_exception(error)
+    return explain(error, task)
 
 
 def explain(error: Exception, task: str) -> AcsRecipeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -37,31 +38,39 @@ def slow_hashing(monkeypatch):
     monkeypatch.setattr(reference_files, "_hash", slow)
 
 
-def test_hashes_are_waited_for_where_the_engine_is_done_first(tmp_path, slow_hashing):
+@pytest.fixture
+def behind():
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def test_hashes_are_waited_for_where_the_engine_is_done_first(tmp_path, slow_hashing, behind):
     references = make_references(tmp_path)
     attempt = tmp_path / "attempt"
     attempt.mkdir()
-    with stage_references(references, tmp_path, attempt, {}) as staged:
+    with stage_references(references, tmp_path, attempt, {}, behind) as staged:
         pass
     assert [one["sha256"] for one in staged.verified()] == [one.sha256 for one in references]
 
 
-def test_a_reference_that_is_not_what_the_plan_saw_is_found_although_the_engine_is_done_first(tmp_path, slow_hashing):
+def test_a_reference_that_is_not_what_the_plan_saw_is_found_although_the_engine_is_done_first(
+    tmp_path, slow_hashing, behind
+):
     references = make_references(tmp_path)
     (tmp_path / "r3.fits").write_bytes(b"x" * 5000)
     attempt = tmp_path / "attempt"
     attempt.mkdir()
-    with stage_references(references, tmp_path, attempt, {}) as staged:
+    with stage_references(references, tmp_path, attempt, {}, behind) as staged:
         pass
     with pytest.raises(IntegrityError, match="KEY3"):
         staged.verified()
 
 
-def test_nobody_waits_for_hashes_of_a_task_that_is_interrupted(tmp_path, slow_hashing):
+def test_nobody_waits_for_hashes_of_a_task_that_is_interrupted(tmp_path, slow_hashing, behind):
     references = make_references(tmp_path, count=60)
     attempt = tmp_path / "attempt"
     attempt.mkdir()
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), stage_references(references, tmp_path, attempt, {}):
+    with pytest.raises(KeyboardInterrupt), stage_references(references, tmp_path, attempt, {}, behind):
         raise KeyboardInterrupt
     assert time.monotonic() - began < 2.0
