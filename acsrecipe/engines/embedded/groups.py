@@ -8,12 +8,13 @@ import numpy as np
 
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.cards import Cards
-from acsrecipe.engines.embedded.chip import Report, note_constants
-from acsrecipe.engines.embedded.crossrej import REJECTED, combine, find_skies
+from acsrecipe.engines.embedded.chip import Report, for_each, note_constants
+from acsrecipe.engines.embedded.crossrej import combine, sum_of_skies, sum_singly
 from acsrecipe.engines.embedded.frame import Frame, Imset
 from acsrecipe.engines.embedded.history import switch
 from acsrecipe.engines.embedded.references import References, need_reference
 from acsrecipe.engines.embedded.rejection import Rejection, find_rejection
+from acsrecipe.engines.embedded.skies import find_skies
 from acsrecipe.errors import EngineError
 
 # Which reference names of the first member count for the whole group, and the switch of the first
@@ -67,7 +68,14 @@ def _must_agree(frames: Sequence[Frame]) -> None:
 
 
 def combine_frames(
-    frames: Sequence[Frame], root: str, role: str, references: References, report: Report, *, cte: bool = False
+    frames: Sequence[Frame],
+    root: str,
+    role: str,
+    references: References,
+    report: Report,
+    *,
+    cte: bool = False,
+    threads: int = 1,
 ) -> Frame:
     """Combine the exposures of a group, and flag what was rejected in them where CRREJTAB asks for it.
 
@@ -81,6 +89,8 @@ def combine_frames(
         MEMTYPE of the product for ASN_MTYP; empty leaves the card as it is.
     cte : bool
         Whether the frames' charge transfer was corrected.
+    threads : int
+        Chips worked on at the same time.
 
     Raises
     ------
@@ -94,61 +104,47 @@ def combine_frames(
         raise EngineError(message, where=where)
     _must_agree(frames)
     times = np.array([header.number(f.primary, "EXPTIME", 0.0) for f in frames], np.float32)
-    total = _sum(times)
+    total = sum_singly(times)
     used = times if total else np.ones_like(times)
     scaled = total or np.float32(len(frames))
     exposed = int((used > 0).sum())
     crrejtab = need_reference(references, first.primary, "CRREJTAB", "CRCORR", where)
     rejection = find_rejection(crrejtab, len(frames), float(total))
     model = frames[int(np.argmax(used > 0))]
-    kind = header.text(first.primary, "IMAGETYP", where=where).upper()
-    imsets: list[Imset] = []
-    facts: list[tuple[np.float32, int]] = []
-    for number, like in enumerate(model.imsets):
+    calibration_frame = header.text(first.primary, "IMAGETYP", where=where).upper().startswith(("BIAS", "DARK"))
+    if exposed < 2:
+        report(f"CRCORR {root}: exposures of 0 s, nothing rejected")
+
+    def combine_chip(like: Imset, number: int) -> tuple[Imset, np.float32, int]:
         report(f"CRCORR {root} [sci,{number + 1}]")
-        chip = first.imsets[number].chip
-        members = [_chip_of(frame, chip, first.imsets[number].sci.shape) for frame in frames]
-        skies = np.array(find_skies([m.sci for m in members], [m.dq for m in members], rejection), np.float32)
-        sky = np.maximum(_sum(skies), np.float32(0))
-        cards = [list(c) for c in (like.sci_cards, like.err_cards, like.dq_cards)]
-        if exposed > 1:
-            made = combine(
-                np.stack([m.sci for m in members]),
-                np.stack([m.err for m in members]),
-                np.stack([m.dq for m in members]),
-                used,
-                skies,
-                rejection,
-                calibration_frame=kind.startswith(("BIAS", "DARK")),
-            )
-            sci, err, dq, rejected = made.sci, made.err, made.dq, made.rejected
-            if rejection.mask:
-                for member, hits in zip(members, made.hits, strict=True):
-                    _flag_hits(member, hits)
-        else:
-            report(f"CRCORR {root}: exposures of 0 s, nothing rejected")
-            sci, err, dq, rejected = like.sci.copy(), like.err.copy(), like.dq.copy(), 0
-        sci *= scaled
-        sci += sky
-        # calacs marks the first pixel so that an error plane is stored even where all errors are alike.
-        err[0, 0] = -1
-        facts.append((sky, rejected))
-        imsets.append(Imset(sci, err, dq, cards[0], cards[1], cards[2], chip))
+        begun = first.imsets[number]
+        members = [_chip_of(frame, begun.chip, begun.sci.shape) for frame in frames]
+        sci, dq = [m.sci for m in members], [m.dq for m in members]
+        skies = np.array(find_skies(sci, dq, rejection), np.float32)
+        sky = sum_of_skies(skies)
+        cards = list(like.sci_cards), list(like.err_cards), list(like.dq_cards)
+        if exposed < 2:
+            return Imset(like.sci * scaled + sky, like.err.copy(), like.dq.copy(), *cards, begun.chip), sky, 0
+        take, shape = references.buffers.take, like.sci.shape
+        made = combine(
+            *(sci, [m.err for m in members], dq, used, skies, rejection),
+            total=scaled,
+            calibration_frame=calibration_frame,
+            result=(take(shape, np.float32), take(shape, np.float32), take(shape, np.int16)),
+        )
+        return Imset(made.sci, made.err, made.dq, *cards, begun.chip), sky, made.rejected
+
+    made = for_each(combine_chip, model.imsets, range(len(model.imsets)), threads)
+    imsets = [imset for imset, _, _ in made]
     made_frame = Frame(root, first.path, list(model.primary), imsets)
-    sky, rejected = facts[0]
+    _, sky, rejected = made[0]
     rate = float(np.float32(rejected) / scaled)
     _describe(made_frame, frames, rejection, total=float(total), sky=float(sky), rate=rate, role=role, cte=cte)
     for imset in imsets:
+        # calacs marks the first pixel so that an error plane is stored even where all errors are alike.
+        imset.err[0, 0] = -1
         note_constants(imset, imset.err[0, 0], imset.dq[0, 0])
     return made_frame
-
-
-def _sum(values: np.ndarray[tuple[int], np.dtype[np.float32]]) -> np.float32:
-    """Add in single precision, one after the other."""
-    total = np.float32(0)
-    for value in values:
-        total = total + value
-    return total
 
 
 def _chip_of(frame: Frame, chip: int, shape: tuple[int, ...]) -> Imset:
@@ -160,13 +156,6 @@ def _chip_of(frame: Frame, chip: int, shape: tuple[int, ...]) -> Imset:
             return imset
     message = f"there is no imset with CCDCHIP {chip}"
     raise EngineError(message, where=str(frame.path))
-
-
-def _flag_hits(member: Imset, hits: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> None:
-    """Set or clear bit 8192; calacs works in bytes of eight pixels and leaves the rest of a line alone."""
-    columns = slice(0, member.dq.shape[1] // 8 * 8)
-    flags = np.where(hits, member.dq | np.int16(REJECTED), member.dq & ~np.int16(REJECTED))
-    member.dq[:, columns] = flags[:, columns]
 
 
 def _describe(
@@ -196,7 +185,7 @@ def _describe(
         ("DARKTIME", frames, "Cumulative dark time in seconds"),
     ):
         values = np.array([header.number(f.primary, keyword, 0.0) for f in members], np.float32)
-        header.put_float(primary, keyword, float(_sum(values)))
+        header.put_float(primary, keyword, float(sum_singly(values)))
         header.put_comment(primary, keyword, comment)
     header.put_text(primary, "INITGUES", rejection.initial)
     header.put_text(primary, "SKYSUB", rejection.sky)
