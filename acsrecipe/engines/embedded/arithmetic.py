@@ -20,9 +20,6 @@ CALIBRATION_DEFECT = 512
 Plane = NDArray[Any]
 """float32 or int16, native or stored."""
 
-Triplet = tuple[Plane, Plane, Plane]
-"""SCI, ERR and DQ of the same lines of a reference."""
-
 
 @compiled
 def subtract_values(sci: Image, other: Plane, factor: np.float32) -> None:
@@ -36,9 +33,15 @@ def subtract_values(sci: Image, other: Plane, factor: np.float32) -> None:
 def add_errors(err: Image, other: Plane, factor: np.float32) -> None:
     """Set ``err = sqrt(err**2 + (factor * other)**2)``, in place."""
     for j in range(err.shape[0]):
-        for i in range(err.shape[1]):
-            a, b = err[j, i], factor * as_number(other[j, i])
-            err[j, i] = np.sqrt(a * a + b * b)
+        add_errors_of_line(err[j], other[j], factor)
+
+
+@compiled
+def add_errors_of_line(err: Image, other: Plane, factor: np.float32) -> None:
+    """Do so for one line, (nx,)."""
+    for i in range(err.size):
+        a, b = err[i], factor * as_number(other[i])
+        err[i] = np.sqrt(a * a + b * b)
 
 
 @compiled

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from acsrecipe.engines.embedded.arithmetic import Plane, add_errors, join_flags, subtract_values
-from acsrecipe.engines.embedded.compiled import Flags, Image
+from acsrecipe.engines.embedded.arithmetic import Plane, add_errors_of_line, join_flags, subtract_values
+from acsrecipe.engines.embedded.compiled import Flags, Image, compiled
 
 
+@compiled
 def subtract_bias(sci: Image, dq: Flags, bias_sci: Plane, bias_dq: Plane) -> None:
     """Subtract a bias image, in place.
 
@@ -22,6 +23,19 @@ def subtract_bias(sci: Image, dq: Flags, bias_sci: Plane, bias_dq: Plane) -> Non
     join_flags(dq, bias_dq)
 
 
-def add_bias_error(err: Image, bias_err: Plane) -> None:
-    """Add the bias image's error in quadrature, in place: both (ny, nx), DN."""
-    add_errors(err, bias_err, np.float32(1))
+@compiled
+def add_bias_error(err: Image, bias_err: Plane, first: int) -> None:
+    """Add the bias image's error in quadrature, in place.
+
+    Parameters
+    ----------
+    err : (ny, nx)
+        DN.
+    bias_err : (ny, nx or more)
+        DN, native or stored.
+    first : int
+        Column of ``bias_err`` that belongs to the first one of ``err``.
+    """
+    nx = err.shape[1]
+    for j in range(err.shape[0]):
+        add_errors_of_line(err[j], bias_err[j, first : first + nx], np.float32(1))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.core import types
-from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
 from acsrecipe.engines.embedded.compiled import compiled
@@ -22,31 +20,9 @@ def as_number(value: Any) -> Any:
     return value.byteswap().view(np.int16) if isinstance(value, np.uint16) else value
 
 
-def _emit_swap(_context: Any, value: Any) -> Any:
-    """Emit the processor's byte swap."""
-
-    def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.bswap(arguments[0])
-
-    return value(value), generate
-
-
-_swap: Any = intrinsic(_emit_swap)
-
-
-def _choose(value: Any) -> Any:
-    """Choose what compiled loops do for a pixel of that type."""
-    if value == types.uint32:
-        return lambda value: np.uint32(_swap(value)).view(np.float32)
-    if value == types.uint16:
-        return lambda value: np.uint16(_swap(value)).view(np.int16)
-    if isinstance(value, (types.Float, types.Integer)):
-        return lambda value: value
-    return None
-
-
-# numba compares signatures with annotations included: a lambda has none.
-overload(as_number)(lambda value: _choose(value))
+def swap(value: Any) -> Any:
+    """Give an unsigned integer with its bytes in the other order, for compiled loops."""
+    return value.byteswap()
 
 
 def stored(plane: NDArray[Any]) -> NDArray[Any]:
@@ -55,8 +31,8 @@ def stored(plane: NDArray[Any]) -> NDArray[Any]:
 
 
 @compiled
-def decode_shorts(plane: NDArray[np.uint16], zero: np.float32, result: NDArray[np.float32]) -> None:
-    """Turn stored 16-bit integers and their offset BZERO into single precision, exactly."""
+def decode(plane: NDArray[Any], zero: np.float32, result: NDArray[np.float32]) -> None:
+    """Turn pixels, stored or native, and their offset BZERO into single precision, exactly for 16-bit integers."""
     for j in range(plane.shape[0]):
         for i in range(plane.shape[1]):
             result[j, i] = np.float32(as_number(plane[j, i])) + zero
@@ -67,4 +43,4 @@ def encode(plane: NDArray[Any], result: NDArray[Any]) -> None:
     """Write a native plane's unsigned integers in the file's byte order into another of the same shape."""
     for j in range(plane.shape[0]):
         for i in range(plane.shape[1]):
-            result[j, i] = _swap(plane[j, i])
+            result[j, i] = swap(plane[j, i])

@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from acsrecipe.engines.embedded import cards as header
-from acsrecipe.engines.embedded.arithmetic import Triplet
+from acsrecipe.engines.embedded.arithmetic import Plane
 from acsrecipe.engines.embedded.bias import add_bias_error, subtract_bias
 from acsrecipe.engines.embedded.buffers import Buffers
+from acsrecipe.engines.embedded.byteorder import decode, stored
 from acsrecipe.engines.embedded.cards import Cards
-from acsrecipe.engines.embedded.compiled import Flags, Image
+from acsrecipe.engines.embedded.compiled import Doubles, Flags, Image, Lines, bound, compiled
 from acsrecipe.engines.embedded.dqi import flag_bad_pixels, flag_converter_saturation
 from acsrecipe.engines.embedded.frame import Imset, Observation, corner
-from acsrecipe.engines.embedded.gain import convert_to_electrons
-from acsrecipe.engines.embedded.noise import estimate_noise
-from acsrecipe.engines.embedded.references import Reference, Section, forget_pages, lines_of, section
+from acsrecipe.engines.embedded.gain import convert_to_electrons, gains_of
+from acsrecipe.engines.embedded.noise import estimate_noise, readnoise_of
+from acsrecipe.engines.embedded.references import Reference, Section, advise_pages, section, stored_plane
 from acsrecipe.engines.embedded.saturation import flag_full_well
 from acsrecipe.engines.embedded.sink import flag_sinks
 from acsrecipe.engines.embedded.tables import (
@@ -29,32 +31,46 @@ from acsrecipe.engines.embedded.tables import (
     OverscanRegions,
     amplifier_split,
 )
+from acsrecipe.errors import EngineError
 
 Report = Callable[[str], None]
 
 _Wanted = TypeVar("_Wanted")
 _Result = TypeVar("_Result")
 
-# Lines worked on at a time: the planes of a block stay in the processor's cache.
-BLOCK_LINES = 32
+# Lines worked on at a time: their pixels, and those of references, stay in the processor's cache.
+BLOCK_LINES = 16
 KEPT_LINES = 256
 
 
-def blocks(lines: int, *parts: Section | None) -> Iterator[tuple[int, int]]:
-    """Cut a number of lines into blocks, as (first, last not included).
-
-    The pages of the reference sections given are let go behind the blocks, so that little of a mapped file is
-    in memory at a time.
-    """
-    kept = 0
+def blocks(lines: int) -> Iterator[tuple[int, int]]:
+    """Cut a number of lines into blocks, as (first, last not included)."""
     for first in range(0, lines, BLOCK_LINES):
-        last = min(first + BLOCK_LINES, lines)
-        yield first, last
-        if last - kept >= KEPT_LINES or last == lines:
-            for part in parts:
-                if part is not None:
-                    forget_pages(part, kept, last)
-            kept = last
+        yield first, min(first + BLOCK_LINES, lines)
+
+
+class Window:
+    """Keeps in memory the pages of mapped references that belong to the lines worked on, and no others.
+
+    Parameters
+    ----------
+    *planes : (Section or None, str ...)
+        References, and which of their planes are looked at.
+    """
+
+    def __init__(self, *planes: tuple[Section | None, tuple[str, ...]]) -> None:
+        self._planes = [(part, names) for part, names in planes if part is not None]
+        self._first, self._last = 0, 0
+
+    def move(self, line: int, lines: int) -> None:
+        """Move on, in order, to a line of ``lines``; to ``lines`` itself when all are done."""
+        if self._first <= line < self._last:
+            return
+        ahead = min(line + KEPT_LINES, lines)
+        for part, names in self._planes:
+            advise_pages(part, names, self._first, self._last, wanted=False)
+            advise_pages(part, names, line, ahead, wanted=True)
+        self._first, self._last = line, ahead
 
 
 def for_each(
@@ -65,11 +81,6 @@ def for_each(
         with ThreadPoolExecutor(min(threads, len(imsets))) as pool:
             return list(pool.map(step, imsets, wanted))
     return [step(imset, each) for imset, each in zip(imsets, wanted, strict=True)]
-
-
-def triplet_of(part: Section, first: int, last: int) -> Triplet:
-    """Give a block of a reference's SCI, ERR and DQ."""
-    return lines_of(part, "SCI", first, last), lines_of(part, "ERR", first, last), lines_of(part, "DQ", first, last)
 
 
 def ltv_of(cards: Cards) -> tuple[float, float]:
@@ -111,6 +122,34 @@ def _section(reference: Reference | None, imset: Imset, planes: int = 3) -> Sect
     return section(reference, imset.sci_cards, shape, imset.chip, planes=planes)
 
 
+@compiled
+def _begin_lines(
+    start: int,
+    stop: int,
+    raw: Plane,
+    zero: np.float32,
+    sci: Image,
+    dq: Flags,
+    flagging: bool,
+    threshold: np.float32,
+    biased: bool,
+    bias_sci: Plane,
+    bias_dq: Plane,
+    boundary: int,
+    left: np.float32,
+    right: np.float32,
+) -> None:
+    """Do `begin_chip` line by line, so that a line stays in the processor's nearest cache for all its steps."""
+    for j in range(start, stop):
+        line, flags = sci[j : j + 1], dq[j : j + 1]
+        decode(raw[j : j + 1], zero, line)
+        if flagging:
+            flag_converter_saturation(line, flags, threshold)
+        if biased:
+            subtract_bias(line, flags, bias_sci[j : j + 1], bias_dq[j : j + 1])
+        convert_to_electrons(line, boundary, left, right)
+
+
 def begin_chip(imset: Imset, steps: ChipSteps) -> None:
     """Flag saturated and bad pixels, subtract the bias image, turn DN into electrons, in place.
 
@@ -119,80 +158,181 @@ def begin_chip(imset: Imset, steps: ChipSteps) -> None:
     if steps.flag_saturation and steps.bpixtab is not None:
         flag_bad_pixels(imset.dq, steps.bpixtab, steps.seen, imset.chip, ltv_of(imset.sci_cards))
     split, bias = _split(imset, steps), _section(steps.biasfile, imset)
-    for first, last in blocks(imset.sci.shape[0], bias):
-        imset.fill(first, last)
-        sci, dq = imset.sci[first:last], imset.dq[first:last]
-        if steps.flag_saturation:
-            flag_converter_saturation(sci, dq, np.float32(steps.ccd.saturation))
-        if bias is not None:
-            subtract_bias(sci, dq, lines_of(bias, "SCI", first, last), lines_of(bias, "DQ", first, last))
-        convert_to_electrons(sci, steps.ccd, split, steps.where)
+    raw, imset.raw = imset.raw, None
+    if raw is None:
+        message = "its pixels were worked on before"
+        raise EngineError(message, where=steps.where)
+    begin = bound(
+        _begin_lines,
+        raw.plane,
+        raw.zero,
+        imset.sci,
+        imset.dq,
+        steps.flag_saturation,
+        np.float32(steps.ccd.saturation),
+        bias is not None,
+        plane_or(bias, "SCI", imset.sci),
+        plane_or(bias, "DQ", imset.dq),
+        max(split.boundary, 0),
+        *gains_of(steps.ccd, split, steps.where),
+    )
+    ny, window = imset.sci.shape[0], Window((bias, ("SCI", "DQ")))
+    for first in range(0, ny, KEPT_LINES):
+        window.move(first, ny)
+        begin(first, min(first + KEPT_LINES, ny))
+    window.move(ny, ny)
+
+
+def plane_or(part: Section | None, name: str, own: Image | Flags) -> Plane:
+    """Give a reference's plane; where there is none the frame's own stands in, not to be looked at."""
+    return stored(own) if part is None else stored_plane(part, name)
 
 
 def flag_sink_pixels(imset: Imset, steps: ChipSteps) -> None:
     """Flag sink pixels of the raw chip, in place."""
     part = _section(steps.snkcfile, imset, planes=1)
     if part is not None:
-        flag_sinks(imset.sci, imset.dq, lines_of(part, "SCI", 0, imset.sci.shape[0]), part.version == 1)
-        forget_pages(part, 0, imset.sci.shape[0])
+        flag_sinks(imset.sci, imset.dq, stored_plane(part, "SCI"), part.version == 1)
+        advise_pages(part, ("SCI",), 0, imset.sci.shape[0], wanted=False)
+
+
+@compiled
+def _finish_lines(
+    start: int,
+    stop: int,
+    raw_sci: Image,
+    raw_err: Image,
+    raw_dq: Flags,
+    top: int,
+    x1: int,
+    areas: NDArray[np.int64],
+    levels: Doubles,
+    full_well: Plane,
+    well: NDArray[np.int64],
+    biased: bool,
+    bias_err: Plane,
+    boundary: int,
+    gain: Image,
+    readnoise: Image,
+    readnoise_only: bool,
+    sci: Image,
+    err: Image,
+    dq: Flags,
+) -> None:
+    """Do `finish_chip` line by line, so that a line stays in the processor's nearest cache for all its steps.
+
+    Parameters
+    ----------
+    start, stop : int
+        Lines of the trimmed planes.
+    raw_sci, raw_err, raw_dq, full_well, bias_err : (ny, nx)
+        Of the raw image; a single error stands for all where they are equal.
+    top, x1 : int
+        Line and column of the raw image that are the first of the trimmed planes.
+    areas, levels : (n, 4) int64, (n, ny) float64
+        Bias level of each line in some areas, see `LineLevels`.
+    well : (4,) int64
+        First and last line, first and last column where the full well is looked at, the last ones not included.
+    gain, readnoise : (2,) float32
+        Left and right of ``boundary``, a column of the trimmed planes.
+    sci, err, dq : (lines, columns)
+        Trimmed; may begin where the raw planes do in memory.
+    """
+    columns = sci.shape[1]
+    for k in range(start, stop):
+        j = k + top
+        for n in range(areas.shape[0]):
+            if areas[n, 0] <= j < areas[n, 1]:
+                level, part = levels[n, j], raw_sci[j, areas[n, 2] : areas[n, 3]]
+                for i in range(part.size):
+                    part[i] = np.float32(np.float64(part[i]) - level)
+        if well[0] <= j < well[1]:
+            flag_full_well(raw_sci[j : j + 1], raw_dq[j : j + 1], full_well[j : j + 1], well[2], well[3])
+        for i in range(columns):
+            sci[k, i] = raw_sci[j, x1 + i]
+        for i in range(columns):
+            dq[k, i] = raw_dq[j, x1 + i]
+        errors = err[k : k + 1]
+        if raw_err.size == 1:
+            for i in range(columns):
+                errors[0, i] = raw_err[0, 0]
+        else:
+            for i in range(columns):
+                errors[0, i] = raw_err[j, x1 + i]
+        if biased:
+            add_bias_error(errors, bias_err[j : j + 1], x1)
+        convert_to_electrons(errors, boundary, gain[0], gain[1])
+        estimate_noise(sci[k : k + 1], errors, boundary, readnoise[0], readnoise[1], readnoise_only)
 
 
 def finish_chip(imset: Imset, steps: ChipSteps) -> None:
-    """Flag the full well, fill the error plane, cut the overscan off, and shift the headers' coordinates."""
+    """Flag the full well, fill the error plane, cut the overscan off, and shift the headers' coordinates.
+
+    Pixels are left to `Imset.complete`, but for those that are looked at here.
+    """
     region = steps.region or NO_OVERSCAN
     ny, nx = imset.sci.shape
     y1, y2, x1, x2 = region.trimy[0], ny - region.trimy[1], region.trimx[0], nx - region.trimx[1]
-    split, bias = _split(imset, steps), _section(steps.biasfile, imset)
-    satu = _section(steps.satufile, imset)
-    full_well = _full_well_area(imset, satu, (y2 - y1, x2 - x1))
     shape = y2 - y1, x2 - x1
     # Trimmed lines take the place of raw ones that are done with: fresh memory would cost more than the copy.
     sci, dq = steps.buffers.cut(imset.sci, shape), steps.buffers.cut(imset.dq, shape)
     err = steps.buffers.take(shape, np.float32)
-    corner_sci, corner_err = imset.sci[:1, :1].copy(), imset.err[:1, :1].copy()
-    first_dq = imset.dq[0, 0]
-    for first, last in blocks(ny, bias, satu):
-        if satu is not None:
-            top, bottom = max(first, full_well[0]), min(last, full_well[1])
-            if top < bottom:
-                limit = lines_of(satu, "SCI", top, bottom)
-                flag_full_well(imset.sci[top:bottom], imset.dq[top:bottom], limit, full_well[2], full_well[3])
-        if first == 0:
-            first_dq = imset.dq[0, 0]
-        top, bottom = max(first, y1), min(last, y2)
-        if top >= bottom:
-            continue
-        out = slice(top - y1, bottom - y1)
-        sci[out] = imset.sci[top:bottom, x1:x2]
-        dq[out] = imset.dq[top:bottom, x1:x2]
-        err[out] = imset.err[top:bottom, x1:x2]
-        _fill_errors(sci[out], err[out], steps, split, bias, (top, bottom, x1, x2))
     # Whether a plane counts as constant is asked with the untrimmed image's first pixel, as HSTIO asks it.
-    _fill_errors(corner_sci, corner_err, steps, split, bias, (0, 1, 0, 1))
-    imset.sci, imset.err, imset.dq = sci, err, dq
-    imset.fill = lambda _first, _last: None
-    note_constants(imset, corner_err[0, 0], first_dq)
+    corner = np.empty((1, 1), np.float32), np.empty((1, 1), np.float32), np.empty((1, 1), np.int16)
+    _pending(imset, steps, shape, (0, 0), (imset.sci[:1].copy(), imset.dq[:1].copy()), corner)(0, 1)
+    imset.pending = _pending(imset, steps, shape, (y1, x1), (imset.sci, imset.dq), (sci, err, dq))
+    imset.sci, imset.err, imset.dq, imset.levels = sci, err, dq, []
+    note_constants(imset, corner[1][0, 0], corner[2][0, 0])
     header.put_integer(imset.sci_cards, "SIZAXIS1", x2 - x1)
     header.put_integer(imset.sci_cards, "SIZAXIS2", y2 - y1)
     for cards in (imset.sci_cards, imset.err_cards, imset.dq_cards):
         header.shift_origin(cards, x1, y1)
 
 
-def _fill_errors(
-    sci: Image,
-    err: Image,
+def _pending(
+    imset: Imset,
     steps: ChipSteps,
-    split: AmplifierSplit,
-    bias: Section | None,
-    area: tuple[int, int, int, int],
-) -> None:
-    """Bring the RAW file's errors of an area (first and last line, first and last column) to electrons and noise."""
-    top, bottom, x1, x2 = area
-    if bias is not None:
-        add_bias_error(err, np.ascontiguousarray(lines_of(bias, "ERR", top, bottom)[:, x1:x2]))
-    convert_to_electrons(err, steps.ccd, split, steps.where, x=x1)
-    bias_frame = steps.seen.targname.startswith("BIAS")
-    estimate_noise(sci, err, steps.ccd, split, steps.where, readnoise_only=bias_frame, x=x1)
+    trimmed: tuple[int, int],
+    origin: tuple[int, int],
+    raw: tuple[Image, Flags],
+    planes: tuple[Image, Image, Flags],
+) -> Lines:
+    """Give what fills lines of planes that begin at a line and a column of the raw image, which is changed too."""
+    split, bias, satu = _split(imset, steps), _section(steps.biasfile, imset), _section(steps.satufile, imset)
+    levels = np.zeros((len(imset.levels), imset.sci.shape[0]))
+    for row, found in zip(levels, imset.levels, strict=True):
+        row[found.area[0] : found.area[1]] = found.values
+    finish = bound(
+        _finish_lines,
+        raw[0],
+        # A constant plane has one number in memory, at every place.
+        imset.err if any(imset.err.strides) else imset.err[:1, :1].copy(),
+        raw[1],
+        *origin,
+        np.array([found.area for found in imset.levels], np.int64).reshape(-1, 4),
+        levels,
+        plane_or(satu, "SCI", imset.sci),
+        np.array(_full_well_area(imset, satu, trimmed) if satu is not None else (0, 0, 0, 0), np.int64),
+        bias is not None,
+        plane_or(bias, "ERR", imset.sci),
+        max(split.boundary - origin[1], 0),
+        np.array(gains_of(steps.ccd, split, steps.where)),
+        np.array(readnoise_of(steps.ccd, split, steps.where)),
+        steps.seen.targname.startswith("BIAS"),
+        planes[0],
+        planes[1],
+        planes[2],
+    )
+    window = Window((bias, ("ERR",)), (satu, ("SCI",)))
+
+    def do(first: int, last: int) -> None:
+        for start in range(first, last, KEPT_LINES):
+            window.move(start + origin[0], raw[0].shape[0])
+            finish(start, min(start + KEPT_LINES, last))
+        if last == planes[0].shape[0]:
+            window.move(raw[0].shape[0], raw[0].shape[0])
+
+    return do
 
 
 def _full_well_area(imset: Imset, satu: Section | None, trimmed: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -208,12 +348,16 @@ def _full_well_area(imset: Imset, satu: Section | None, trimmed: tuple[int, int]
 def note_constants(imset: Imset, first_err: np.float32, first_dq: np.int16) -> None:
     """Say in the ERR and DQ headers whether all pixels equal those values."""
     shape = (imset.sci.shape[0], imset.sci.shape[1])
-    constant = is_constant(imset.err, first_err)
+    constant = is_constant(imset, imset.err, first_err)
     header.describe_constant(imset.err_cards, float(first_err) if constant else None, shape)
-    constant = is_constant(imset.dq, first_dq)
+    constant = is_constant(imset, imset.dq, first_dq)
     header.describe_constant(imset.dq_cards, int(first_dq) if constant else None, shape)
 
 
-def is_constant(plane: Image | Flags, value: np.float32 | np.int16) -> bool:
-    """Whether all pixels of a plane have that value."""
-    return all(bool((plane[first:last] == value).all()) for first, last in blocks(plane.shape[0]))
+def is_constant(imset: Imset, plane: Image | Flags, value: np.float32 | np.int16) -> bool:
+    """Whether all pixels of a plane have that value; completes the plane as far as it is looked at."""
+    for first, last in blocks(plane.shape[0]):
+        imset.complete(last)
+        if not (plane[first:last] == value).all():
+            return False
+    return True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from acsrecipe.engines.embedded.arithmetic import Triplet, subtract
-from acsrecipe.engines.embedded.compiled import Doubles, Flags, Image
+from acsrecipe.engines.embedded.arithmetic import Plane, subtract
+from acsrecipe.engines.embedded.compiled import Doubles, Flags, Image, compiled
 from acsrecipe.engines.embedded.frame import CYCLE_24, SERVICING_MISSION_4, Observation
 from acsrecipe.engines.embedded.statistics import accumulate_good
 from acsrecipe.engines.embedded.tables import CcdParameters
@@ -35,8 +35,17 @@ def total_darktime(seen: Observation, ccd: CcdParameters) -> float:
     return float(darktime + offset) if counts else float(darktime)
 
 
+@compiled
 def subtract_dark(
-    sci: Image, err: Image, dq: Flags, dark: Triplet, darktime: float, serious: int, totals: Doubles
+    sci: Image,
+    err: Image,
+    dq: Flags,
+    dark_sci: Plane,
+    dark_err: Plane,
+    dark_dq: Plane,
+    darktime: float,
+    serious: int,
+    totals: Doubles,
 ) -> None:
     """Subtract a dark image scaled to DARKTIME, in place.
 
@@ -44,10 +53,10 @@ def subtract_dark(
     ----------
     sci, err, dq : (ny, nx)
         Trimmed, electrons.
-    dark : SCI, ERR, DQ of the same shape
+    dark_sci, dark_err, dark_dq : (ny, nx)
         Electrons per second, native or stored.
     totals : (2,) float64
         Gathers count and sum of the scaled dark's good pixels, for MEANDARK.
     """
-    accumulate_good(dark[0], dark[2], np.float32(darktime), serious, totals)
-    subtract(sci, err, dq, *dark, np.float32(darktime))
+    accumulate_good(dark_sci, dark_dq, np.float32(darktime), serious, totals)
+    subtract(sci, err, dq, dark_sci, dark_err, dark_dq, np.float32(darktime))

@@ -42,21 +42,21 @@ def _mean_clipped(values: Doubles, count: int) -> float:
 
 
 @compiled
-def _prescan(amp: Image) -> Doubles:
-    """Give the prescan columns, each less its mean as found after taking out every row's own level."""
+def _prescan(amp: Image, level: Doubles, scratch: Doubles) -> None:
+    """Set ``level``, (rows, 24), to the prescan columns, each less its mean after taking out every row's own level.
+
+    ``scratch`` is (3, rows or more) and at least 24.
+    """
     rows = amp.shape[0]
-    level = np.empty((rows, 24))
     for i in range(rows):
         for j in range(24):
             level[i, j] = amp[i, j]
-    lines = np.empty(rows)
+    lines, column, means = scratch[0], scratch[1], scratch[2]
     for i in range(rows):
         total = 0.0
         for j in range(12, 24):
             total += level[i, j]
         lines[i] = total / 12.0
-    column = np.empty(rows)
-    means = np.empty(24)
     for j in range(24):
         count = 0
         for i in range(rows):
@@ -70,12 +70,14 @@ def _prescan(amp: Image) -> Doubles:
     for i in range(rows):
         for j in range(24):
             level[i, j] = level[i, j] - means[j]
-    return level
 
 
 @compiled
-def _good_rows(amp: Image, level: Doubles, good: NDArray[np.bool_]) -> None:
-    """Mark the rows whose prescan is trustworthy: near the mean signal, and no saturated pixel beside it."""
+def _good_rows(amp: Image, level: Doubles, good: NDArray[np.bool_], means: Doubles) -> None:
+    """Mark the rows whose prescan is trustworthy: near the mean signal, and no saturated pixel beside it.
+
+    ``means``, (rows,), is for the rows' signals.
+    """
     rows, columns = amp.shape
     total = 0.0
     for i in range(rows - 20):
@@ -84,7 +86,6 @@ def _good_rows(amp: Image, level: Doubles, good: NDArray[np.bool_]) -> None:
     bias = total / ((rows - 20) * 24)
     # Two sums over the same pixels, each in order, one beside the other.
     total = 0.0
-    means = np.zeros(rows)
     for i in range(rows):
         lit = i < rows - 20
         reference = 0.0
@@ -112,10 +113,12 @@ def _good_rows(amp: Image, level: Doubles, good: NDArray[np.bool_]) -> None:
 
 
 @compiled
-def _mean_of_good(level: Doubles, good: NDArray[np.bool_]) -> float:
-    """Give the mean prescan level, clipped at six times the mean absolute deviation, six to eleven times."""
+def _mean_of_good(level: Doubles, good: NDArray[np.bool_], use: NDArray[np.bool_]) -> float:
+    """Give the mean prescan level, clipped at six times the mean absolute deviation, six to eleven times.
+
+    ``use``, of the shape of ``level``, is for what clipping leaves.
+    """
     rows = level.shape[0]
-    use = np.empty((rows, 24), np.bool_)
     now = 0
     for i in range(rows):
         for j in range(24):
@@ -157,13 +160,12 @@ def _mean_of_good(level: Doubles, good: NDArray[np.bool_]) -> float:
 
 
 @compiled
-def _stripes(levels: NDArray[np.float64], good: NDArray[np.bool_]) -> Doubles:
-    """Give each row's level, averaged over the amplifiers where it is usable; 0 where fewer than two are.
+def _average(levels: Doubles, good: NDArray[np.bool_], stripes: Doubles) -> None:
+    """Set ``stripes`` to each row's level, averaged over the amplifiers where it is usable.
 
-    ``levels`` is (4, rows, 24) with the mean taken out, ``good`` (4, rows).
+    0 where fewer than two are. ``levels`` is (4, rows, 24) with the mean taken out, ``good`` (4, rows).
     """
     rows = levels.shape[1]
-    stripes = np.zeros(rows)
     for i in range(rows):
         total, count = 0.0, 0
         for k in range(4):
@@ -183,18 +185,17 @@ def _stripes(levels: NDArray[np.float64], good: NDArray[np.bool_]) -> Doubles:
             stripes[i] = total / count
         else:
             stripes[i] = 0.0
-            good[:, i] = False
-    return stripes
+            for k in range(4):
+                good[k, i] = False
 
 
 @compiled
-def _subtract(amp: Image, level: Doubles, mean: float, stripes: Doubles) -> None:
+def _subtract(amp: Image, level: Doubles, mean: float, stripes: Doubles, offsets: Doubles) -> None:
     """Subtract mean and stripes, in place; the stripe is interpolated in readout time.
 
-    ``level`` is the prescan with the mean already taken out.
+    ``level`` is the prescan with the mean already taken out; ``offsets``, (columns,), is for the columns' times.
     """
     rows, columns = amp.shape
-    offsets = np.empty(columns)
     for j in range(columns):
         offsets[j] = (j - 11.5) / (columns + 146)
     for i in range(rows):
@@ -235,17 +236,20 @@ def subtract_stripes(chip2: Image, chip1: Image) -> Destriped:
         Untrimmed: amplifiers C and D, A and B.
     """
     amps = [amplifier_view(chip1 if amp < 2 else chip2, amp) for amp in range(4)]
-    rows = amps[0].shape[0]
+    rows, columns = amps[0].shape
+    scratch = np.empty((3, max(rows, PRESCAN)))
+    use = np.empty((rows, PRESCAN), np.bool_)
     levels = np.empty((4, rows, PRESCAN))
     good = np.zeros((4, rows), np.bool_)
     means: list[float] = []
     for k, amp in enumerate(amps):
-        levels[k] = _prescan(amp)
-        _good_rows(amp, levels[k], good[k])
-        means.append(float(_mean_of_good(levels[k], good[k])))
+        _prescan(amp, levels[k], scratch)
+        _good_rows(amp, levels[k], good[k], scratch[0])
+        means.append(_mean_of_good(levels[k], good[k], use))
         levels[k] -= means[k]
-    stripes = _stripes(levels, good)
+    stripes, offsets = np.empty(rows), np.empty(columns)
+    _average(levels, good, stripes)
     for k, amp in enumerate(amps):
-        _subtract(amp, levels[k], means[k], stripes)
+        _subtract(amp, levels[k], means[k], stripes, offsets)
     fixed = int(good.any(axis=0).sum())
     return Destriped((means[0], means[1], means[2], means[3]), fixed, rows - fixed)

@@ -20,7 +20,7 @@ from acsrecipe.engines.embedded.chip import (
     ltv_of,
 )
 from acsrecipe.engines.embedded.dark import total_darktime
-from acsrecipe.engines.embedded.fitsfile import hdu_of, lazy_pixels, open_fits, pixels
+from acsrecipe.engines.embedded.fitsfile import hdu_of, open_fits, pixels, undecoded_pixels
 from acsrecipe.engines.embedded.frame import AMPLIFIERS, Frame, Imset, Observation, observation
 from acsrecipe.engines.embedded.history import State, end_step, switch, tell_ccd, tell_reference
 from acsrecipe.engines.embedded.leveling import subtract_level
@@ -44,17 +44,17 @@ def read_frame(path: Path, buffers: Buffers) -> Frame:
     imsets: list[Imset] = []
     for version in range(1, count + 1):
         sci, err, dq = (hdu_of(fits, name, version) for name in ("SCI", "ERR", "DQ"))
-        plane, fill = lazy_pixels(fits, sci, buffers)
+        raw = undecoded_pixels(fits, sci)
         imsets.append(
             Imset(
-                plane,
+                buffers.take(raw.plane.shape, np.float32),
                 pixels(fits, err, np.float32),
                 pixels(fits, dq, np.int16, buffers),
                 header.copied(sci.cards),
                 header.copied(err.cards),
                 header.copied(dq.cards),
                 header.integer(sci.cards, "CCDCHIP", 1),
-                fill,
+                raw,
             )
         )
     name = path.name
@@ -68,6 +68,9 @@ def _dummy_aware(state: State, reference: Reference | None) -> State:
 
 def process_detector(path: Path, names: Cards, references: References, report: Report, *, threads: int = 1) -> Frame:
     """Do DQICORR, BIASCORR, gain, BLEVCORR, full well, noise, SINKCORR; trim.
+
+    The last of it, from full well on, may be left to `Imset.complete`: the image stage does it while it works on
+    the same lines, in the processor's cache. Who needs whole planes calls that first.
 
     Parameters
     ----------
@@ -135,7 +138,7 @@ def process_detector(path: Path, names: Cards, references: References, report: R
     for_each(begin_chip, frame.imsets, steps, threads)
     _tell_beginning(frame, states, bpixtab, biasfile)
     ccds, regions = [step.ccd for step in steps], [step.region for step in steps]
-    levels = subtract_level(frame, seen, ccds, regions, report, threads=threads)
+    levels = subtract_level(frame, seen, ccds, regions, report, threads=threads, at_once=snkcfile is not None)
     _tell_level(primary, oscntab, levels, from_overscan=steps[-1].region is not None)
     header.put_float(primary, "DARKTIME", total_darktime(seen, steps[0].ccd))
     header.add_history(primary, "Uncertainty array initialized.")

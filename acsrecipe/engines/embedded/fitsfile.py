@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.buffers import Buffers
-from acsrecipe.engines.embedded.byteorder import decode_shorts, encode, stored
+from acsrecipe.engines.embedded.byteorder import decode, encode, stored
 from acsrecipe.engines.embedded.cards import BLOCK, CARD, Cards
 from acsrecipe.errors import EngineError
 
@@ -174,30 +174,29 @@ def pixels(
     scale, zero = header.number(hdu.cards, "BSCALE", 1.0), header.number(hdu.cards, "BZERO", 0.0)
     if dtype is np.float32 and scale == 1.0 and hdu.bitpix == 16:
         result = np.empty(shape, np.float32)
-        decode_shorts(stored.view(np.uint16), np.float32(zero), result)
+        decode(stored.view(np.uint16), np.float32(zero), result)
         return result
     if scale != 1.0 or zero != 0.0:
         return (stored.astype(np.float64) * scale + zero).astype(dtype)
     return stored.astype(dtype)
 
 
-def lazy_pixels(fits: FitsFile, hdu: Hdu, buffers: Buffers) -> tuple[NDArray[np.float32], Callable[[int, int], None]]:
-    """Give an array for an image's pixels, and what fills lines of it (first, last not included).
+@dataclass(frozen=True)
+class Undecoded:
+    """Pixels (ny, nx) that become numbers while they are worked on: stored integers and what is added to them."""
 
-    So an image is decoded while it is worked on, block by block, rather than all at once before.
-    """
-    pixels_stored = view(fits, hdu)
+    plane: NDArray[Any]
+    zero: np.float32
+
+
+def undecoded_pixels(fits: FitsFile, hdu: Hdu) -> Undecoded:
+    """Give an image's pixels as they lie in the file, where that takes no more than adding BZERO; else decoded."""
+    plane = view(fits, hdu)
     scale, zero = header.number(hdu.cards, "BSCALE", 1.0), header.number(hdu.cards, "BZERO", 0.0)
-    if pixels_stored is None or hdu.bitpix != 16 or scale != 1.0:
-        whole = pixels(fits, hdu, np.float32)
-        return whole, lambda _first, _last: None
-    shorts = pixels_stored.view(np.uint16)
-    result = buffers.take(shorts.shape, np.float32)
-
-    def fill(first: int, last: int) -> None:
-        decode_shorts(shorts[first:last], np.float32(zero), result[first:last])
-
-    return result, fill
+    if plane is None or hdu.bitpix != 16 or scale != 1.0:
+        # Adding -0 changes no number, not even -0 itself.
+        return Undecoded(np.ascontiguousarray(pixels(fits, hdu, np.float32)), np.float32(-0.0))
+    return Undecoded(stored(plane), np.float32(zero))
 
 
 def table(fits: FitsFile, hdu: Hdu) -> dict[str, NDArray[Any]]:

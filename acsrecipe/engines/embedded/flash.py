@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from acsrecipe.engines.embedded.arithmetic import Triplet, subtract
-from acsrecipe.engines.embedded.compiled import Flags, Image
+from acsrecipe.engines.embedded.arithmetic import Plane, subtract
+from acsrecipe.engines.embedded.compiled import Flags, Image, compiled
 from acsrecipe.engines.embedded.statistics import accumulate_line_means
 
 
+@compiled
 def subtract_flash(
-    sci: Image, err: Image, dq: Flags, flash: Triplet, flashdur: float, serious: int, totals: Image
+    sci: Image,
+    err: Image,
+    dq: Flags,
+    flash_sci: Plane,
+    flash_err: Plane,
+    flash_dq: Plane,
+    flashdur: float,
+    serious: int,
+    totals: Image,
 ) -> None:
     """Subtract a post-flash image scaled to FLASHDUR, in place.
 
@@ -18,10 +27,10 @@ def subtract_flash(
     ----------
     sci, err, dq : (ny, nx)
         Trimmed, electrons.
-    flash : SCI, ERR, DQ of the same shape
+    flash_sci, flash_err, flash_dq : (ny, nx)
         Electrons per second, native or stored.
     totals : (2,) float32
         Gathers the lines' means, weighted with their good fractions, for MEANFLSH.
     """
-    accumulate_line_means(flash[0], flash[2], np.float32(flashdur), serious, totals)
-    subtract(sci, err, dq, *flash, np.float32(flashdur))
+    accumulate_line_means(flash_sci, flash_dq, np.float32(flashdur), serious, totals)
+    subtract(sci, err, dq, flash_sci, flash_err, flash_dq, np.float32(flashdur))

@@ -7,13 +7,13 @@ trimmed, in electrons. Charge-transfer correction takes a Frame and gives a Fram
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.cards import Cards
-from acsrecipe.engines.embedded.compiled import Flags, Image
+from acsrecipe.engines.embedded.compiled import Doubles, Flags, Image, Lines
+from acsrecipe.engines.embedded.fitsfile import Undecoded
 from acsrecipe.errors import EngineError
 
 AMPLIFIERS = "ABCD"
@@ -21,6 +21,22 @@ AMPLIFIERS = "ABCD"
 # Modified Julian Dates at which calacs changes its ways: Servicing Mission 4, and Cycle 24.
 SERVICING_MISSION_4 = 54962.0
 CYCLE_24 = 57662.0
+
+
+@dataclass(frozen=True)
+class LineLevels:
+    """Bias level of each line in a part of a raw image.
+
+    Attributes
+    ----------
+    area : (int, int, int, int)
+        First and last line, first and last column, the last ones not included.
+    values : (lines,) float64
+        Electrons.
+    """
+
+    area: tuple[int, int, int, int]
+    values: Doubles
 
 
 @dataclass
@@ -37,8 +53,12 @@ class Imset:
         Edited in place while the stages run.
     chip : int
         CCDCHIP, 1 (amplifiers A and B) or 2 (C and D).
-    fill : callable
-        Decodes lines (first, last not included) of a RAW file into ``sci``; does nothing later on.
+    raw : Undecoded or None
+        The RAW file's pixels, which ``sci`` is filled with as the detector stage begins; None later on.
+    levels : list of LineLevels
+        Bias levels found, but subtracted only when the overscan is cut off.
+    pending : callable or None
+        Does what is left of the detector stage to some lines; lines up to ``done`` are done.
     """
 
     sci: Image
@@ -48,7 +68,19 @@ class Imset:
     err_cards: Cards
     dq_cards: Cards
     chip: int
-    fill: Callable[[int, int], None] = lambda _first, _last: None
+    raw: Undecoded | None = None
+    levels: list[LineLevels] = field(default_factory=list)
+    pending: Lines | None = None
+    done: int = 0
+
+    def complete(self, last: int) -> None:
+        """Do what is left of the detector stage to all lines before ``last``; in order, for memory is shared."""
+        if self.pending is None or last <= self.done:
+            return
+        self.pending(self.done, last)
+        self.done = last
+        if last == self.sci.shape[0]:
+            self.pending = None
 
     @property
     def serious(self) -> int:
@@ -64,6 +96,11 @@ class Frame:
     path: Path
     primary: Cards
     imsets: list[Imset]
+
+    def complete(self) -> None:
+        """Do what is left of the detector stage to all lines."""
+        for imset in self.imsets:
+            imset.complete(imset.sci.shape[0])
 
 
 @dataclass(frozen=True)

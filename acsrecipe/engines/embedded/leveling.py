@@ -28,8 +28,12 @@ def subtract_level(
     report: Report,
     *,
     threads: int = 1,
+    at_once: bool = True,
 ) -> OverscanResult:
-    """Subtract the bias level, by the method that the date, the readout and the aperture ask for."""
+    """Subtract the bias level, by the method that the date, the readout and the aperture ask for.
+
+    Unless it must be done ``at_once``, levels of lines may only be noted in the imsets, see `Imset.levels`.
+    """
     imsets, where = frame.imsets, str(frame.path)
     shifted = seen.jwrotype == "DS_INT" and seen.ccdgain == 2
     if seen.expstart >= SERVICING_MISSION_4 and not seen.subarray:
@@ -51,7 +55,8 @@ def subtract_level(
 
     def correct(imset: Imset, wanted: tuple[CcdParameters, OverscanRegions | None]) -> OverscanResult:
         ccd, region = wanted
-        return subtract_overscan(imset.sci, imset.dq, region, ccd, seen, imset.chip, imset.serious)
+        later = None if at_once else imset.levels
+        return subtract_overscan(imset.sci, imset.dq, region, ccd, seen, imset.chip, imset.serious, later)
 
     results = for_each(correct, imsets, list(zip(ccds, regions, strict=True)), threads)
     for number, (imset, result) in enumerate(zip(imsets, results, strict=True), 1):

@@ -10,28 +10,42 @@ from acsrecipe.errors import EngineError
 
 
 @compiled
-def add_noise(sci: Image, err: Image, start: int, stop: int, variance: np.float32) -> None:
-    """Set ``err = sqrt(max(sci, 0) + variance + err**2)`` in columns start to stop, electrons, float32."""
-    for j in range(sci.shape[0]):
-        # Slices, so that the compiler knows the indices to be positive and can use wide registers.
-        signals, errors = sci[j, start:stop], err[j, start:stop]
-        for i in range(signals.size):
-            signal = np.float32(0) if signals[i] < 0 else signals[i]
-            errors[i] = np.sqrt(signal + variance + errors[i] * errors[i])
+def _add(signals: Image, errors: Image, noise: np.float32) -> None:
+    """Do so for a line's columns of one amplifier."""
+    for i in range(signals.size):
+        signal = np.float32(0) if signals[i] < 0 else signals[i]
+        errors[i] = np.sqrt(signal + noise * noise + errors[i] * errors[i])
 
 
+@compiled
 def estimate_noise(
-    sci: Image, err: Image, ccd: CcdParameters, split: AmplifierSplit, where: str, *, readnoise_only: bool, x: int = 0
+    sci: Image, err: Image, boundary: int, left: np.float32, right: np.float32, readnoise_only: bool
 ) -> None:
-    """Fill the error plane, in place.
+    """Set ``err = sqrt(max(sci, 0) + readnoise**2 + err**2)``, in place.
 
     Parameters
     ----------
     sci, err : (ny, nx) float32, electrons
+    boundary : int
+        Column at which the right amplifier begins.
+    left, right : float32
+        Read noise, electrons.
     readnoise_only : bool
         For bias frames (TARGNAME begins with BIAS): the error is the read noise alone.
-    x : int
-        Column of the raw image that the planes begin at.
+    """
+    nx = sci.shape[1]
+    for j in range(sci.shape[0]):
+        if readnoise_only:
+            for i in range(nx):
+                err[j, i] = left if i < boundary else right
+        else:
+            # Slices, so that the compiler knows the indices to be positive and can use wide registers.
+            _add(sci[j, :boundary], err[j, :boundary], left)
+            _add(sci[j, boundary:], err[j, boundary:], right)
+
+
+def readnoise_of(ccd: CcdParameters, split: AmplifierSplit, where: str) -> tuple[np.float32, np.float32]:
+    """Give the read noise of the amplifiers that read a chip's left and right columns, electrons.
 
     Raises
     ------
@@ -42,11 +56,4 @@ def estimate_noise(
     if ccd.readnoise[first] == 0:
         message = f"CCDTAB gives no read noise for amplifier {'ABCD'[first]}"
         raise EngineError(message, where=where)
-    width = sci.shape[1]
-    boundary = min(max(split.boundary - x, 0), width)
-    for start, stop, amp in ((0, boundary, split.left), (boundary, width, split.right)):
-        noise = np.float32(ccd.readnoise[amp])
-        if readnoise_only:
-            err[:, start:stop] = noise
-        elif stop > start:
-            add_noise(sci, err, start, stop, noise * noise)
+    return np.float32(ccd.readnoise[split.left]), np.float32(ccd.readnoise[split.right])

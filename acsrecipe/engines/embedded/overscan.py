@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from acsrecipe.engines.embedded.compiled import Doubles, Flags, Image, compiled
-from acsrecipe.engines.embedded.frame import AMPLIFIERS, Observation
+from acsrecipe.engines.embedded.frame import AMPLIFIERS, LineLevels, Observation
 from acsrecipe.engines.embedded.tables import CcdParameters, OverscanRegions
 
 # The line is singular when the sum of squares is below the smallest normal single-precision number.
@@ -35,7 +35,6 @@ def _median(values: Doubles, count: int) -> float:
     return middle
 
 
-@compiled
 def line_medians(
     sci: Image, dq: Flags, first: int, count: int, a1: int, a2: int, b1: int, b2: int, serious: int, medians: Doubles
 ) -> None:
@@ -52,8 +51,14 @@ def line_medians(
         Set; NaN where no pixel is free of serious flags.
     """
     values = np.empty(max(a2 - a1 + 1, 0) + max(b2 - b1 + 1, 0) + 1)
-    for line in range(count):
-        j = first + line
+    _line_medians(sci[first : first + count], dq[first : first + count], a1, a2, b1, b2, serious, values, medians)
+
+
+@compiled
+def _line_medians(
+    sci: Image, dq: Flags, a1: int, a2: int, b1: int, b2: int, serious: int, values: Doubles, medians: Doubles
+) -> None:
+    for j in range(sci.shape[0]):
         n = 0
         if a2 != 0:
             for i in range(a1, a2 + 1):
@@ -65,13 +70,18 @@ def line_medians(
                 if not dq[j, i] & serious:
                     values[n] = sci[j, i]
                     n += 1
-        medians[line] = _median(values, n) if n else np.nan
+        medians[j] = _median(values, n) if n else np.nan
+
+
+def column_medians(sci: Image, dq: Flags, x1: int, x2: int, y1: int, y2: int, serious: int, medians: Doubles) -> None:
+    """Take the median of each column's virtual overscan: columns x1 to x2, lines y1 to y2, both included."""
+    _column_medians(sci, dq, x1, x2, y1, y2, serious, np.empty(y2 - y1 + 1), medians)
 
 
 @compiled
-def column_medians(sci: Image, dq: Flags, x1: int, x2: int, y1: int, y2: int, serious: int, medians: Doubles) -> None:
-    """Take the median of each column's virtual overscan: columns x1 to x2, lines y1 to y2, both included."""
-    values = np.empty(y2 - y1 + 1)
+def _column_medians(
+    sci: Image, dq: Flags, x1: int, x2: int, y1: int, y2: int, serious: int, values: Doubles, medians: Doubles
+) -> None:
     for i in range(x1, x2 + 1):
         n = 0
         for j in range(y1, y2 + 1):
@@ -87,7 +97,6 @@ def _clip_threshold(sigma: float, mean: float) -> float:
     return float(abs(int(sigma + mean)))
 
 
-@compiled
 def reject_high(levels: Doubles, readnoise: float) -> Doubles:
     """Find the lines fit to be used: one-sided clipping, first by scatter, then by read noise.
 
@@ -103,8 +112,14 @@ def reject_high(levels: Doubles, readnoise: float) -> Doubles:
     (n,) float64
         1 where the line is used, else 0.
     """
+    used = np.zeros(levels.size)
+    _reject_high(levels, readnoise, used)
+    return used
+
+
+@compiled
+def _reject_high(levels: Doubles, readnoise: float, used: Doubles) -> None:
     n = levels.size
-    used = np.zeros(n)
     total, count = 0.0, 0
     for j in range(n):
         if levels[j] == levels[j]:
@@ -112,7 +127,7 @@ def reject_high(levels: Doubles, readnoise: float) -> Doubles:
             total += levels[j]
             count += 1
     if count == 0:
-        return used
+        return
     mean = total / count
     variance = 0.0
     for j in range(n):
@@ -139,7 +154,6 @@ def reject_high(levels: Doubles, readnoise: float) -> Doubles:
         for j in range(n):
             if levels[j] > threshold:
                 used[j] = 0.0
-    return used
 
 
 @dataclass(frozen=True)
@@ -151,8 +165,15 @@ class Line:
     origin: int
 
 
-@compiled
 def _sums(levels: Doubles, used: Doubles, origin: int) -> tuple[float, float, float, float, float]:
+    sums = np.empty(5)
+    _sum_up(levels, used, origin, sums)
+    n, sx, sy, sxy, sxx = sums.tolist()
+    return n, sx, sy, sxy, sxx
+
+
+@compiled
+def _sum_up(levels: Doubles, used: Doubles, origin: int, sums: Doubles) -> None:
     n, sx, sy, sxy, sxx = 0.0, 0.0, 0.0, 0.0, 0.0
     for j in range(levels.size):
         if used[j] == 1.0:
@@ -162,7 +183,7 @@ def _sums(levels: Doubles, used: Doubles, origin: int) -> tuple[float, float, fl
             sy += levels[j]
             sxy += x * levels[j]
             sxx += x * x
-    return n, sx, sy, sxy, sxx
+    sums[0], sums[1], sums[2], sums[3], sums[4] = n, sx, sy, sxy, sxx
 
 
 def fit_line(levels: Doubles, used: Doubles, default: float) -> Line:
@@ -196,39 +217,30 @@ def fit_drift(sci: Image, dq: Flags, regions: OverscanRegions, serious: int) -> 
     return slope
 
 
-@compiled
-def subtract_line(
-    sci: Image,
-    region: tuple[int, int, int, int],
-    slope: float,
-    intercept: float,
-    origin: int,
-    drift: Doubles,
-    average: float,
-) -> float:
-    """Subtract the line from a region, in place, and give the sum of its values over the lines.
+def line_levels(line: Line, first: int, last: int) -> Doubles:
+    """Evaluate the line at image lines ``first`` to ``last``, not included: (last - first,) float64.
 
-    The line number that it is evaluated with counts from the image's first line, though the fit counts from
-    the first trimmed one: 20 lines late on chip 1, as calacs does it.
+    The number that it is evaluated with counts from the image's first line, though the fit counts from the
+    first trimmed one: 20 lines late on chip 1, as calacs does it.
+    """
+    numbers: Doubles = np.arange(first, last, dtype=np.float64) - line.origin
+    return numbers * line.slope + line.intercept
+
+
+@compiled
+def subtract_levels(part: Image, levels: Doubles, drift: Doubles) -> None:
+    """Subtract a level from each line, and what it drifts by along the lines, in place.
 
     Parameters
     ----------
-    region : (int, int, int, int)
-        First and last line, first and last column, the last ones not included.
-    drift : (columns,) float64
-        Subtracted along every line as well.
-    average : float
-        Added to every line's level in the sum.
+    part : (ny, nx) float32
+    levels : (ny,) float64
+    drift : (nx,) float64
     """
-    y1, y2, x1, x2 = region
-    total = 0.0
-    for j in range(y1, y2):
-        level = (j - origin) * slope + intercept
-        total += level + average
-        line = sci[j, x1:x2]
+    for j in range(part.shape[0]):
+        line = part[j]
         for i in range(line.size):
-            line[i] = np.float32(np.float64(line[i]) - level - drift[i])
-    return total
+            line[i] = np.float32(np.float64(line[i]) - levels[j] - drift[i])
 
 
 @dataclass(frozen=True)
@@ -277,6 +289,7 @@ def subtract_overscan(
     seen: Observation,
     chip: int,
     serious: int,
+    later: list[LineLevels] | None = None,
 ) -> OverscanResult:
     """Subtract the bias level of each amplifier from the illuminated part of a raw chip, in place.
 
@@ -288,6 +301,8 @@ def subtract_overscan(
         None (no row in OSCNTAB): CCDTAB's level is subtracted everywhere.
     serious : int
         SDQFLAGS: overscan pixels with one of these bits are not used.
+    later : list of LineLevels, optional
+        Levels that need not be subtracted before the overscan is cut off are appended to it, instead.
     """
     stand_in = default_amplifier(seen, chip)
     default = np.float32(ccd.bias[stand_in]) * np.float32(ccd.gain[stand_in])
@@ -318,8 +333,13 @@ def subtract_overscan(
         index = AMPLIFIERS.index(amp)
         used = reject_high(medians, ccd.readnoise[index])
         fit = fit_line(medians, used, float(default))
-        level = subtract_line(sci, (y1, y2, x1, x2), fit.slope, fit.intercept, fit.origin, drift, average)
-        levels[index] = level / (y2 - y1)
+        found = line_levels(fit, y1, y2)
+        if later is None or drifted:
+            subtract_levels(sci[y1:y2, x1:x2], found, drift)
+        else:
+            later.append(LineLevels((y1, y2, x1, x2), found))
+        # One after the other, as calacs adds them.
+        levels[index] = float(np.add.accumulate(found + average)[-1]) / (y2 - y1)
         total += levels[index]
         lines.append(
             f"amplifier {amp}: {int(used.sum())} of {used.size} lines used, slope {fit.slope:g}, "

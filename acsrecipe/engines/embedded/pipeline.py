@@ -6,6 +6,7 @@ once. What the engine can do is said by `acsrecipe.engines.embedded.modes`, with
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -56,10 +57,10 @@ def calibrate(
     association : Path, optional
         Association table whose EXP-CR and EXP-RPT rows group exposures.
     threads : int
-        How many the charge-transfer correction computes with. 2 or more: both chips are worked on at the same
-        time, and products written in the background.
+        How many to compute with. 2 or more: two exposures at the same time, where they are neither combined nor
+        corrected for charge transfer; else both chips, with products written in the background.
     report : callable, optional
-        Called with a short line as each step begins.
+        Called with a short line as each step begins, by one thread at a time.
 
     Returns
     -------
@@ -72,12 +73,38 @@ def calibrate(
         With the file, the keyword, what was found and what was expected.
     """
     shared = References(references)
-    products: list[Path] = []
-    with Writer(shared.buffers, background=threads > 1) as writer:
-        job = _Job(shared, output, threads, report, writer)
-        for unit in _units(exposures, association):
-            products += _calibrate_unit(unit, job)
-    return products
+    units = _units(exposures, association)
+    # More than two at once would take more memory than is promised.
+    workers = min(threads, len(units), 2) if all(_is_light(unit) for unit in units) else 1
+    with Writer(shared.buffers, background=threads > 1 and workers == 1) as writer:
+        job = _Job(shared, output, threads // max(workers, 1), _one_at_a_time(report), writer)
+        if workers > 1:
+            return _calibrate_together(units, job, workers)
+        return [product for unit in units for product in _calibrate_unit(unit, job)]
+
+
+def _calibrate_together(units: Sequence[_Unit], job: _Job, workers: int) -> list[Path]:
+    """Calibrate several units at the same time; the first failure keeps those that wait from being begun."""
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(_calibrate_unit, unit, job) for unit in units]
+        try:
+            return [product for future in futures for product in future.result()]
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _one_at_a_time(report: Report | None) -> Report | None:
+    """Let one thread speak at a time."""
+    if report is None:
+        return None
+    lock = threading.Lock()
+
+    def say(line: str) -> None:
+        with lock:
+            report(line)
+
+    return say
 
 
 @dataclass(frozen=True)
@@ -87,6 +114,14 @@ class _Unit:
     exposures: tuple[Path, ...]
     root: str = ""
     role: str = ""
+
+
+def _is_light(unit: _Unit) -> bool:
+    """Whether a unit takes no more memory than one exposure's planes: neither combined nor corrected for CTE."""
+    if len(unit.exposures) > 1:
+        return False
+    primary = open_fits(unit.exposures[0], role="exposure").hdus[0].cards
+    return header.text(primary, "PCTECORR", "").strip().upper() != "PERFORM"
 
 
 def _units(exposures: Sequence[Path], association: Path | None) -> list[_Unit]:
@@ -142,6 +177,8 @@ def _calibrate_unit(unit: _Unit, job: _Job) -> list[Path]:
             message = "DARKTIME is missing: DARKCORR would subtract nothing"
             raise EngineError(message, where=str(path), hint="give it in the recipe's [[headers]]")
         frames[""].append(process_detector(path, names[-1], job.references, trailer, threads=job.threads))
+        if unit.root or switch(first, "PCTECORR", where) == "PERFORM":
+            frames[""][-1].complete()
         if switch(first, "PCTECORR", where) == "PERFORM":
             frames.setdefault("c", []).append(_correct_cte(frames[""][-1], names[-1], job, trailer))
     products: list[Path] = []
@@ -253,6 +290,8 @@ def _finish(frame: Frame, switches: dict[str, State], names: Cards, job: _Job, r
         cte = suffix in ("flc", "crc")
         process_image(frame, switches, names, job.references, report, cte=cte, threads=job.threads)
         end_step(frame.primary, "EXPSCORR", switches["EXPSCORR"])
+    else:
+        frame.complete()
     stamp(frame.primary, path.name, VERSION)
     header.add_history(frame.primary, f"Calibrated by {VERSION}")
     report(f"writing {path.name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -173,32 +174,38 @@ def section(reference: Reference, sci_cards: Cards, shape: tuple[int, int], chip
     return Section(reference, version, x, y, same, shape)
 
 
-def lines_of(part: Section, plane: str, first: int, last: int) -> Plane:
-    """Give lines ``first`` to ``last`` (not included) of a section's SCI, ERR or DQ plane.
+def stored_plane(part: Section, plane: str) -> Plane:
+    """Give a section's SCI, ERR or DQ plane as stored pixels, (ny, nx) in C order.
 
-    Returns
-    -------
-    (last - first, nx)
-        Stored pixels (see `acsrecipe.engines.embedded.byteorder`), where the file has them as float32 or int16:
-        a view of the mapped file where whole lines are asked for. Else native float32 or int16.
+    Where the file has them as float32 or int16, and the section is as wide as the file's image, they are a view
+    of the mapped file (see `acsrecipe.engines.embedded.byteorder`).
     """
-    wanted = _native(plane)
-    cut = part.plane(plane)[first:last]
-    if cut.dtype != np.dtype(wanted).newbyteorder(">"):
-        return cut.astype(wanted, order="C")
-    return stored(np.ascontiguousarray(cut))
+    return stored(np.ascontiguousarray(part.plane(plane), np.dtype(_native(plane)).newbyteorder(">")))
 
 
-def forget_pages(part: Section, first: int, last: int) -> None:
-    """Let go of the pages in memory that hold some lines of a section; they come back when asked for again."""
-    if not hasattr(mmap, "MADV_DONTNEED"):
+# Linux 5.14 and later: map pages at once, rather than one after the other as they are looked at.
+_POPULATE_READ = 22 if sys.platform == "linux" else None
+
+
+def advise_pages(part: Section, planes: tuple[str, ...], first: int, last: int, *, wanted: bool) -> None:
+    """Map the pages that hold some lines of a section's planes, or let go of them.
+
+    Makes no difference to what is read: pages let go come back when looked at.
+    """
+    advice = _POPULATE_READ if wanted else getattr(mmap, "MADV_DONTNEED", None)
+    if advice is None or first >= last:
         return
     memory = part.reference.file.memory
-    for hdu in part.reference.file.hdus[1:]:
-        if hdu.version != part.version or len(hdu.shape) != 2:
+    for name in planes:
+        hdu = hdu_of(part.reference.file, name, part.version)
+        if len(hdu.shape) != 2:
             continue
         line = hdu.shape[1] * abs(hdu.bitpix) // 8
         start = (hdu.offset + (part.y + first) * line) // mmap.PAGESIZE * mmap.PAGESIZE
         end = min(hdu.offset + (part.y + last) * line, len(memory))
         if end > start:
-            memory.madvise(mmap.MADV_DONTNEED, start, end - start)
+            try:
+                memory.madvise(advice, start, end - start)
+            except OSError:
+                # An older kernel: the pages come one by one.
+                return

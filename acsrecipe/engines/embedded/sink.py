@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from acsrecipe.engines.embedded.arithmetic import Plane
 from acsrecipe.engines.embedded.byteorder import as_number
@@ -11,7 +12,6 @@ from acsrecipe.engines.embedded.compiled import Flags, Image, compiled
 SINK = 1024
 
 
-@compiled
 def flag_sinks(sci: Image, dq: Flags, sink: Plane, upwards: bool) -> None:
     """Set bit 1024 on sink pixels, their downstream neighbours and their tails, in place.
 
@@ -25,9 +25,16 @@ def flag_sinks(sci: Image, dq: Flags, sink: Plane, upwards: bool) -> None:
     upwards : bool
         Whether the amplifier is below, so that tails run to higher lines.
     """
+    nx = sci.shape[1]
+    _flag_sinks(sci, dq, sink, upwards, np.zeros(nx, np.bool_), np.zeros(nx, np.float32))
+
+
+@compiled
+def _flag_sinks(
+    sci: Image, dq: Flags, sink: Plane, upwards: bool, going: NDArray[np.bool_], depth: NDArray[np.float32]
+) -> None:
+    """Do so; ``going`` and ``depth``, (nx,), all 0, remember what goes on in each column."""
     ny, nx = sci.shape
-    going = np.zeros(nx, np.bool_)
-    depth = np.zeros(nx, np.float32)
     for step in range(ny):
         j = step if upwards else ny - 1 - step
         for i in range(nx):

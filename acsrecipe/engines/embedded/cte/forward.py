@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from acsrecipe.engines.embedded.compiled import Doubles, Image, compiled
+from acsrecipe.engines.embedded.compiled import Doubles, Image
+from acsrecipe.engines.embedded.compiling import jitted
 from acsrecipe.engines.embedded.cte.bits import CHUNK, LANES
 from acsrecipe.engines.embedded.cte.inversion import aligned, fill_traps, losses, prepare_traps, profiles
 from acsrecipe.engines.embedded.cte.readout import readout
@@ -12,7 +13,7 @@ from acsrecipe.engines.embedded.cte.table import TrapSet
 from acsrecipe.engines.embedded.cte.workers import Workers
 
 
-@compiled
+@jitted
 def trail_columns(
     frame: Image,
     trailed: Image,

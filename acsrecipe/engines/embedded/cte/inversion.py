@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from acsrecipe.engines.embedded.compiled import Doubles, Image, compiled
+from acsrecipe.engines.embedded.compiled import Doubles, Image
+from acsrecipe.engines.embedded.compiling import jitted
 from acsrecipe.engines.embedded.cte.bits import CHUNK, LANES
 from acsrecipe.engines.embedded.cte.readout import readout, readout_plain
 from acsrecipe.engines.embedded.cte.table import TrapSet
@@ -20,7 +21,7 @@ DETECTOR_ROWS = 2048.0
 NODE_ROWS = 512.0  # SENS_0512 .. SENS_2048 are given for every 512th row
 
 
-@compiled
+@jitted
 def aligned(size: int) -> Doubles:
     """Make room for `size` float64 that begins at a cache line."""
     room = np.empty(size + CHUNK)
@@ -28,7 +29,7 @@ def aligned(size: int) -> Doubles:
     return room[skip : skip + size]
 
 
-@compiled
+@jitted
 def fill_traps(traps: Image, sensitivity: Doubles, fraction: float) -> None:
     """Fill one column of the trap map.
 
@@ -50,7 +51,7 @@ def fill_traps(traps: Image, sensitivity: Doubles, fraction: float) -> None:
         traps[row] = np.float32(scale * ((row + 1) / DETECTOR_ROWS) * fraction)
 
 
-@compiled
+@jitted
 def prepare_traps(traps: Image, wide: Doubles, lower: Doubles, ratio: Doubles, falls: NDArray[np.int32]) -> None:
     """Work out what `readout` wants of a column's traps (see there)."""
     rows = traps.size
@@ -69,7 +70,7 @@ def prepare_traps(traps: Image, wide: Doubles, lower: Doubles, ratio: Doubles, f
             falls[i] = i
 
 
-@compiled
+@jitted
 def ease_cosmic_rays(traps: Image, model: Doubles, observed: Doubles, threshold: float) -> bool:
     """Take a quarter of the traps from where a trail was over-subtracted; answer whether there was any such place.
 
@@ -96,7 +97,7 @@ def ease_cosmic_rays(traps: Image, model: Doubles, observed: Doubles, threshold:
     return found
 
 
-@compiled
+@jitted
 def invert_columns(
     frame: Image,
     corrected: Image,

@@ -23,7 +23,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from acsrecipe.engines.embedded.compiled import Doubles, compiled
+from acsrecipe.engines.embedded.compiled import Doubles
+from acsrecipe.engines.embedded.compiling import jitted
 from acsrecipe.engines.embedded.cte.bits import (
     CHUNK,
     LANES,
@@ -45,7 +46,7 @@ ALL_FILLED = -1  # an int64 with every bit set
 MANY_RUNS = 12  # a block with more stretches than this is walked pixel by pixel
 
 
-@compiled
+@jitted
 def readout_plain(
     pixels: Doubles,
     rows: int,
@@ -95,7 +96,7 @@ def readout_plain(
                 since += 1
 
 
-@compiled
+@jitted
 def _trail(
     pixels: int,
     start: int,
@@ -142,7 +143,7 @@ def _trail(
     return held
 
 
-@compiled
+@jitted
 def _pass(
     pixels: int,
     start: int,
@@ -166,7 +167,7 @@ def _pass(
         pass_filled(pixels, i, traps, lower, ratio, size, first, left, 0, stop - i, -1, 0.0)
 
 
-@compiled
+@jitted
 def readout(
     pixels: Doubles,
     bounds: Doubles,
@@ -333,7 +334,7 @@ def readout(
             _trail(column, done, end, drops, scale, trail, since, held, False, 0.0)
 
 
-@compiled
+@jitted
 def _raise(highest: int, start: int, stop: int, gain: float) -> None:
     """Raise the bounds of the blocks that rows start to stop touch by what a trail may add to any pixel.
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from acsrecipe.engines.embedded.compiled import Doubles, Image, compiled
+from acsrecipe.engines.embedded.compiled import Doubles, Image
+from acsrecipe.engines.embedded.compiling import jitted
 
 MOST_STEPS = 100
 ENOUGH = 0.00001  # electrons of rms
@@ -21,7 +22,7 @@ WIDEST = 0xFF01  # a range that is never exact
 LEAST_NOISE = 0.1  # electrons; below it there is nothing to smooth
 
 
-@compiled
+@jitted
 def _pull(difference: float, limit: float) -> float:
     if difference > limit:
         return limit
@@ -30,7 +31,7 @@ def _pull(difference: float, limit: float) -> float:
     return difference
 
 
-@compiled
+@jitted
 def _edge_row(observed: float, here: float, below: float, above: float, noise2: float, limit: float) -> float:
     """Find the adjustment of a pixel without a 3 x 3 neighbourhood."""
     own = observed - here
@@ -43,7 +44,7 @@ def _edge_row(observed: float, here: float, below: float, above: float, noise2: 
     return _pull(own, 1.0) * w0 * 0.25 + _pull(down, limit) * w1 * 0.25 + _pull(up, limit) * w2 * 0.25
 
 
-@compiled
+@jitted
 def _pulls(old: Image, pulls: Doubles, noise2: float, limit: float) -> None:
     """Work out how much each row pulls the row before it: ``pulls[k]`` from row k + 1 to row k.
 
@@ -56,7 +57,7 @@ def _pulls(old: Image, pulls: Doubles, noise2: float, limit: float) -> None:
         pulls[k] = _pull(difference, limit) * weight * 0.25
 
 
-@compiled
+@jitted
 def _sums_of_three(observed: Image, old: Image, differences: Doubles, sums: Doubles) -> int:
     """Sum ``observed - old`` of each row and both its neighbours; answer by how many bits the column's values range.
 
@@ -82,7 +83,7 @@ def _sums_of_three(observed: Image, old: Image, differences: Doubles, sums: Doub
     return (highest << 8) | min(max(lowest, 1), highest)
 
 
-@compiled
+@jitted
 def _sums_in_order(o0: Image, o1: Image, o2: Image, r0: Image, r1: Image, r2: Image, nines: Doubles) -> None:
     """Sum ``observed - old`` over 3 x 3 pixels, value by value, rounding as calacs's order of them rounds."""
     rows = nines.size - 2
@@ -101,7 +102,7 @@ def _sums_in_order(o0: Image, o1: Image, o2: Image, r0: Image, r1: Image, r2: Im
         inner[k] = nine + np.float64(c2[k]) - np.float64(f2[k])
 
 
-@compiled
+@jitted
 def _inner_rows(
     observed: Image,
     old: Image,
@@ -136,7 +137,7 @@ def _inner_rows(
     return counted
 
 
-@compiled
+@jitted
 def _edge_column(observed: Image, old: Image, answer: Image, noise2: float, limit: float) -> None:
     rows = answer.size
     for i in range(rows):
@@ -147,7 +148,7 @@ def _edge_column(observed: Image, old: Image, answer: Image, noise2: float, limi
         answer[i] = np.float32(here + np.float64(np.float32(change)) * 0.75)
 
 
-@compiled
+@jitted
 def _account(observed: Image, answer: Image, squares: Doubles, i: int) -> int:
     """Add the square of what was taken from row i to `squares`; answer whether the pixel counts."""
     if abs(observed[i]) >= COUNTED or abs(answer[i]) >= COUNTED:
@@ -157,7 +158,7 @@ def _account(observed: Image, answer: Image, squares: Doubles, i: int) -> int:
     return 0
 
 
-@compiled
+@jitted
 def smooth_columns(observed: Image, old: Image, new: Image, first: int, last: int, noise: float) -> tuple[float, int]:
     """Take one step in columns `first` to `last`, from `old` to `new`.
 
@@ -214,7 +215,7 @@ def smooth_columns(observed: Image, old: Image, new: Image, first: int, last: in
     return squares.sum(), counted
 
 
-@compiled
+@jitted
 def _exact(ranges: NDArray[np.int64]) -> bool:
     """Whether 18 values, at most 2^(highest + 1) and all multiples of 2^(lowest - 23), sum up without rounding."""
     highest = 0

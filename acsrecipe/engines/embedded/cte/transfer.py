@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from acsrecipe.engines.embedded.compiled import Image, compiled
+from acsrecipe.engines.embedded.compiled import Image
+from acsrecipe.engines.embedded.compiling import jitted
 
 UNCERTAINTY = 0.1  # of the correction, added to ERR in quadrature
 
 
-@compiled
+@jitted
 def fetch_lines(sci: Image, lines: Image, first: int, last: int) -> None:
     """Copy lines `first` to `last` of a strided view into a contiguous array; both (lines, pixels) float32.
 
@@ -20,7 +21,7 @@ def fetch_lines(sci: Image, lines: Image, first: int, last: int) -> None:
             lines[line, pixel] = sci[line, pixel]
 
 
-@compiled
+@jitted
 def apply_correction(smooth: Image, corrected: Image, sci: Image, err: Image, first: int, last: int) -> None:
     """Add ``corrected - smooth`` to `sci`, and a tenth of it to `err` in quadrature, in lines `first` to `last`.
 

@@ -11,8 +11,8 @@ from acsrecipe.engines.embedded.dark import subtract_dark, total_darktime
 from acsrecipe.engines.embedded.dqi import flag_converter_saturation, flag_runs
 from acsrecipe.engines.embedded.flash import subtract_flash
 from acsrecipe.engines.embedded.frame import Observation
-from acsrecipe.engines.embedded.gain import convert_to_electrons
-from acsrecipe.engines.embedded.noise import estimate_noise
+from acsrecipe.engines.embedded.gain import convert_to_electrons, gains_of
+from acsrecipe.engines.embedded.noise import estimate_noise, readnoise_of
 from acsrecipe.engines.embedded.saturation import flag_full_well
 from acsrecipe.engines.embedded.sink import flag_sinks
 from acsrecipe.engines.embedded.tables import AmplifierSplit, CcdParameters, amplifier_split
@@ -70,30 +70,33 @@ def test_tails_run_away_from_the_amplifier() -> None:
 def test_each_amplifier_has_its_gain_and_read_noise() -> None:
     sci, err = np.full((2, 4), 10, F), np.zeros((2, 4), F)
     split = AmplifierSplit(2, 2, 3)
-    convert_to_electrons(sci, CCD, split, "x")
+    convert_to_electrons(sci, split.boundary, *gains_of(CCD, split, "x"))
     assert sci[0].tolist() == [40, 40, 50, 50]
-    estimate_noise(sci, err, CCD, split, "x", readnoise_only=False)
+    estimate_noise(sci, err, split.boundary, *readnoise_of(CCD, split, "x"), False)
     assert err[0] == pytest.approx([np.sqrt(40 + 49)] * 2 + [np.sqrt(50 + 64)] * 2)
 
 
-def test_planes_that_begin_further_right_keep_the_boundary_in_place() -> None:
+@pytest.mark.parametrize(("boundary", "electrons"), [(0, [3, 3, 3]), (1, [2, 3, 3]), (4, [2, 2, 2])])
+def test_the_boundary_may_lie_at_the_edge_of_a_plane_or_beyond(boundary: int, electrons: list[float]) -> None:
     plane = np.ones((1, 3), F)
-    convert_to_electrons(plane, CCD, AmplifierSplit(4, 0, 1), "x", x=3)
-    assert plane.tolist() == [[2, 3, 3]]
+    convert_to_electrons(plane, boundary, F(2), F(3))
+    assert plane.tolist() == [electrons]
 
 
 def test_negative_signal_has_read_noise_only_and_bias_frames_nothing_else() -> None:
     err = np.full((1, 2), 3, F)
-    estimate_noise(np.array([[-50, 0]], F), err, CCD, AmplifierSplit(2, 2, 3), "x", readnoise_only=False)
+    estimate_noise(np.array([[-50, 0]], F), err, 2, F(7), F(8), False)
     assert err == pytest.approx(np.sqrt(49 + 9))
-    estimate_noise(np.array([[9e3, 9e3]], F), err, CCD, AmplifierSplit(2, 2, 3), "x", readnoise_only=True)
-    assert (err == 7).all()
+    estimate_noise(np.array([[9e3, 9e3]], F), err, 1, F(7), F(8), True)
+    assert err.tolist() == [[7, 8]]
 
 
-def test_an_amplifier_without_gain_is_an_error_that_names_it() -> None:
-    ccd = replace(CCD, gain=(0.0, 0.0, 0.0, 0.0))
+def test_an_amplifier_without_gain_or_read_noise_is_an_error_that_names_it() -> None:
+    ccd = replace(CCD, gain=(0.0, 0.0, 0.0, 0.0), readnoise=(0.0, 0.0, 0.0, 0.0))
     with pytest.raises(EngineError, match="no gain for amplifier C"):
-        convert_to_electrons(np.zeros((1, 1), F), ccd, AmplifierSplit(1, 2, 3), "x")
+        gains_of(ccd, AmplifierSplit(1, 2, 3), "x")
+    with pytest.raises(EngineError, match="no read noise for amplifier D"):
+        readnoise_of(ccd, AmplifierSplit(0, 2, 3), "x")
 
 
 @pytest.mark.parametrize(
@@ -128,12 +131,12 @@ def test_dark_and_flash_are_scaled_and_their_means_taken_over_good_pixels() -> N
     bad = np.array([[0, 0, 4]], np.int16)
     sci, err, dq = np.full((1, 3), 100, F), np.full((1, 3), 3, F), np.zeros((1, 3), np.int16)
     totals = np.zeros(2)
-    subtract_dark(sci, err, dq, (rate, nothing + F(0.4), bad), 10.0, 31743, totals)
+    subtract_dark(sci, err, dq, rate, nothing + F(0.4), bad, 10.0, 31743, totals)
     assert sci.tolist() == [[90, 80, -200]]
     assert (err == 5).all()
     assert dq.tolist() == [[0, 0, 4]]
     assert totals.tolist() == [2, 30]
     lines = np.zeros(2, F)
-    subtract_flash(sci, err, dq, (rate, nothing, bad), 2.0, 31743, lines)
+    subtract_flash(sci, err, dq, rate, nothing, bad, 2.0, 31743, lines)
     assert sci.tolist() == [[88, 76, -260]]
     assert lines[0] / lines[1] == pytest.approx(3)

@@ -2,31 +2,134 @@
 
 from __future__ import annotations
 
-import numba
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from acsrecipe.engines.embedded import compiled as compiled_module
+from acsrecipe.engines.embedded import compiling
 from acsrecipe.engines.embedded.buffers import Buffers
 from acsrecipe.engines.embedded.chip import blocks
-from acsrecipe.engines.embedded.compiled import compiled
+from acsrecipe.engines.embedded.compiled import Kernel, bound, compiled
+from acsrecipe.errors import EngineError
 
 
-def test_without_a_folder_for_compiled_code_it_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = numba.njit
+@compiled
+def half(value: float) -> float:
+    return value * FACTOR
 
-    def no_folder(*functions: object, **options: object) -> object:
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return real(*functions, **options)
 
-    monkeypatch.setattr(numba, "njit", no_folder)
+@compiled
+def halve(values: np.ndarray) -> None:
+    for i in range(values.size):
+        values[i] = half(values[i])
 
-    def double(a: float) -> float:
-        return 2 * a
 
-    assert compiled(double)(21.0) == 42.0
+FACTOR = 0.5
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(compiled_module, "_folder", lambda _beside: tmp_path)
+    return tmp_path
+
+
+def fresh(loop: object) -> Kernel:
+    """Give a loop as another process would see it: nothing loaded."""
+    assert isinstance(loop, Kernel)
+    return Kernel(loop.function)
+
+
+def test_machine_code_is_made_once_and_then_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.array([2.0, 4.0])
+    fresh(halve)(values)
+    assert values.tolist() == [1, 2]
+    (kept,) = folder.iterdir()
+    assert kept.name.startswith("test_embedded_machinery.halve-")
+    monkeypatch.setattr(compiling, "compile_kernel", None)
+    fresh(halve)(values)
+    assert values.tolist() == [0.5, 1]
+
+
+def test_code_for_other_types_and_other_constants_is_made_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh(halve)(np.zeros(2))
+    fresh(halve)(np.zeros(2, np.float32))
+    fresh(halve)(np.zeros(4)[::2])
+    assert len(list(folder.iterdir())) == 3
+    monkeypatch.setitem(half.function.__globals__, "FACTOR", 0.25)
+    values = np.array([4.0])
+    compiling.dispatcher.cache_clear()
+    fresh(halve)(values)
+    compiling.dispatcher.cache_clear()
+    assert values.tolist() == [1]
+    assert len(list(folder.iterdir())) == 4
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda _: b"", lambda content: content[:-1] + b"x"])
+def test_damaged_machine_code_is_never_run(folder: Path, damage: Callable[[bytes], bytes]) -> None:
+    fresh(halve)(np.zeros(2))
+    (kept,) = folder.iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(damage(whole))
+    values = np.array([3.0])
+    fresh(halve)(values)
+    assert values.tolist() == [1.5]
+    assert len(kept.read_bytes()) > 200
+    assert kept.read_bytes() != damage(whole)
+
+
+def test_machine_code_that_can_not_be_kept_is_made_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(compiled_module, "_folder", lambda _beside: tmp_path / "file")
+    assert fresh(half)(42.0) == 21.0
+
+
+def test_arrays_of_any_layout_are_taken_as_they_lie(folder: Path) -> None:
+    plane = np.arange(24.0).reshape(4, 6)
+    expected = plane.copy()
+    expected[1:3, 2:5] *= 0.5
+
+    def halve_plane(part: np.ndarray) -> int:
+        for j in range(part.shape[0]):
+            for i in range(part.shape[1]):
+                part[j, i] *= 0.5
+        return part.shape[1]
+
+    assert Kernel(halve_plane)(plane[1:3, 2:5][::-1]) == 3
+    assert (plane == expected).all()
+
+
+def test_a_loop_that_makes_arrays_is_refused_for_they_need_numba(folder: Path) -> None:
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.zeros(values.size)
+
+    def scratch(values: np.ndarray) -> float:
+        return np.zeros(values.size)[0]
+
+    for loop in (total, scratch):
+        with pytest.raises(EngineError, match=f"the loop {loop.__name__} can't be compiled for f8") as caught:
+            Kernel(loop)(np.zeros(2))
+        assert "must not make arrays" in str(caught.value.hint)
+    assert list(folder.iterdir()) == []
+
+
+def test_lines_of_a_bound_loop_are_those_asked_for(folder: Path) -> None:
+    def add(first: int, last: int, plane: np.ndarray, number: float) -> None:
+        for j in range(first, last):
+            for i in range(plane.shape[1]):
+                plane[j, i] += number
+
+    plane = np.zeros((4, 2))
+    run = bound(compiled(add), plane, 2.5)
+    run(1, 3)
+    run(2, 3)
+    assert plane[:, 0].tolist() == [0, 2.5, 5, 0]
 
 
 def test_multiplication_and_addition_are_rounded_one_after_the_other() -> None:

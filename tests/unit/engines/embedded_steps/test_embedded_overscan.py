@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from acsrecipe.engines.embedded.frame import Observation
 from acsrecipe.engines.embedded.overscan import (
+    Line,
     column_medians,
     default_amplifier,
     fit_line,
+    line_levels,
     line_medians,
     reject_high,
-    subtract_line,
+    subtract_levels,
     subtract_overscan,
 )
 from acsrecipe.engines.embedded.tables import CcdParameters, OverscanRegions
@@ -102,10 +104,27 @@ def test_a_singular_fit_gives_the_default_level() -> None:
 
 def test_the_line_is_evaluated_with_the_image_line_number() -> None:
     """Fitted from the first trimmed line, evaluated from the image's first: calacs is that many lines late."""
+    assert line_levels(Line(1.0, 10.0, 2), 2, 6).tolist() == [10, 11, 12, 13]
+
+
+def test_levels_and_drift_are_subtracted_from_their_lines_and_columns() -> None:
     sci = np.full((6, 2), 100, np.float32)
-    total = subtract_line(sci, (2, 6, 0, 2), 1.0, 10.0, 2, np.zeros(2), 0.0)
+    subtract_levels(sci[2:], np.array([10.0, 11.0, 12.0, 13.0]), np.array([0.0, 5.0]))
     assert sci[:, 0].tolist() == [100, 100, 90, 89, 88, 87]
-    assert total == 10 + 11 + 12 + 13
+    assert sci[:, 1].tolist() == [100, 100, 85, 84, 83, 82]
+
+
+def test_levels_left_for_later_are_those_that_would_have_been_subtracted() -> None:
+    (sci, dq), later = chip(), []
+    now = sci.copy()
+    result = subtract_overscan(now, dq, REGIONS, CCD, SEEN, 2, 31743)
+    before = sci.copy()
+    assert subtract_overscan(sci, dq, REGIONS, CCD, SEEN, 2, 31743, later) == result
+    assert sci.tobytes() == before.tobytes()
+    for level in later:
+        y1, y2, x1, x2 = level.area
+        subtract_levels(sci[y1:y2, x1:x2], level.values, np.zeros(x2 - x1))
+    assert sci.tobytes() == now.tobytes()
 
 
 def test_both_amplifiers_of_a_chip_lose_their_own_level() -> None:
