@@ -31,9 +31,16 @@ PATIENCE = 3.0
 WORKER_DIED = "E090"
 """Code of the error of a task whose worker process ended under it."""
 
-START = "import sys; sys.path.append(sys.argv[1]); from acsrecipe.run.worker import main; sys.exit(main())"
+START = (
+    "import gc, sys; gc.disable(); sys.path.append(sys.argv[1]); "
+    "from acsrecipe.run.worker import main; sys.exit(main())"
+)
 """What a worker's Python does; it runs isolated (``-I``), so neither variables nor the folder where the user
-stands can slip a module in, and our own package's folder comes last."""
+stands can slip a module in, and our own package's folder comes last. Imports leave nothing for the collector of
+cycles: ``main`` turns it on when they are done."""
+
+PLUGINS_OFF = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
+"""Without this pydantic looks through all that is installed, for plugins that our models don't need."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ class LocalPool:
     size : int
         How many tasks run at once.
     environment : mapping
-        The workers' whole environment; nothing is inherited.
+        The workers' environment, but for :data:`PLUGINS_OFF`; nothing is inherited.
     log : Path
         Where the workers' own stderr goes.
     messages : Queue, optional
@@ -127,7 +134,7 @@ class LocalPool:
     ) -> None:
         self.size = size
         self.messages: queue.Queue[Message] = messages or queue.Queue()
-        self._environment = dict(environment)
+        self._environment = {**environment, **PLUGINS_OFF}
         self._log = log
         self._jobs: queue.Queue[tuple[str, Any] | None] = queue.Queue()
         self._workers: dict[int, _Conversation] = {}

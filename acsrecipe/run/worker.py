@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -34,6 +35,9 @@ def main() -> int:
     from acsrecipe.run.work import begin
     from acsrecipe.run.workdir import in_use
 
+    # What is imported stays: it need not be looked through for cycles again and again.
+    gc.freeze()
+    gc.enable()
     turn = threading.Lock()
 
     def answer(message: Message) -> None:

@@ -206,7 +206,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(dataset, tmp_path):
     lines = []
     for line in process.stderr:
         lines.append(line)
-        if "calibrate/j9l960a9q: started" in line:
+        if "calibrate/j9l960a7q: finished" in line:  # The next one is in work then.
             process.send_signal(signal.SIGINT)
             break
     began = time.monotonic()
