@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,6 +29,11 @@ def ability() -> EngineAbility:
         requirements=modes.REQUIREMENTS,
         groups=modes.GROUPS,
     )
+
+
+@cache
+def _installed(name: str) -> str:
+    return version(name)
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,10 @@ class EmbeddedEngine:
         OutputError
             A product can't be written.
         """
+        # What loading it takes is the engine's time, as it is of a program.
+        started = time.monotonic()
         from acsrecipe.engines.embedded.pipeline import calibrate
 
-        started = time.monotonic()
         root = task.exposures[0] if len(task.exposures) == 1 else ""
 
         def listen(line: str) -> None:
@@ -98,7 +105,7 @@ class EmbeddedEngine:
             raise EngineError(msg, where=task.id, hint=hint, code="E004") from error
         warnings = prove(task, folder)
         return Outcome(
-            versions={"acsrecipe-embedded": self.version, **{name: version(name) for name in ("numpy", "numba")}},
+            versions={"acsrecipe-embedded": self.version, "numpy": _installed("numpy"), "numba": _installed("numba")},
             details={
                 "trailers": sorted(path.name for path in folder.glob("*.tra")),
                 "seconds": round(time.monotonic() - started, 3),

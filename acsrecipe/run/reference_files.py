@@ -7,6 +7,8 @@ needs no time of its own where there is a second processor.
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -30,10 +32,11 @@ Known = Mapping[str, tuple[Mark, str]]
 class StagedReferences:
     """References that are linked into an attempt, and being hashed."""
 
+    known: Known = field(default_factory=dict)
     waiting: list[tuple[PlannedReference, Future[tuple[str, str]], Mark, Path]] = field(default_factory=list)
 
     def verified(self) -> tuple[dict[str, Any], ...]:
-        """Wait for the hashes, and describe each reference for the log.
+        """Wait for the hashes, computing meanwhile those not begun yet, and describe each reference for the log.
 
         Raises
         ------
@@ -41,8 +44,14 @@ class StagedReferences:
             W001: one is not what the plan saw.
         """
         found: dict[str, dict[str, Any]] = {}
+        # The last ones first: from the other end than the thread that is at it.
+        own = {
+            source: _hash(source, mark, self.known)
+            for _, future, mark, source in reversed(self.waiting)
+            if future.cancel()
+        }
         for reference, future, mark, source in self.waiting:
-            sha256, sha1 = future.result()
+            sha256, sha1 = own[source] if future.cancelled() else future.result()
             for kind, wanted, digest in (("sha256", reference.sha256, sha256), ("sha1", reference.sha1, sha1)):
                 if wanted and digest and digest != wanted:
                     raise _changed(reference, f"its {kind} is {digest[:12]}..., the plan saw {wanted[:12]}...")
@@ -84,7 +93,7 @@ def stage_references(
     links = folder / REFERENCES
     with writing(links):
         links.mkdir()
-    staged = StagedReferences()
+    staged = StagedReferences(known)
     try:
         for reference in references:
             source = (base / reference.path).resolve()
@@ -121,18 +130,22 @@ def _changed(reference: PlannedReference, how: str) -> IntegrityError:
 _hashed: dict[str, tuple[Mark, tuple[str, str]]] = {}
 """What this process has hashed: a reference serves many exposures."""
 
+_turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+"""Who finds a file being hashed by another thread waits for it."""
+
 
 def _hash(source: Path, mark: Mark, known: Known) -> tuple[str, str]:
     """Give sha256 and sha1 of a file; the sha1 is empty where an earlier task compared it."""
     name = str(source)
-    if name in _hashed and _hashed[name][0] == mark:
+    with _turns[name]:
+        if name in _hashed and _hashed[name][0] == mark:
+            return _hashed[name][1]
+        if name in known and list(known[name][0]) == mark:
+            return known[name][1], ""
+        one, other = hashlib.sha256(), hashlib.sha1(usedforsecurity=False)
+        with source.open("rb", buffering=0) as file:
+            while piece := file.read(CHUNK):
+                one.update(piece)
+                other.update(piece)
+        _hashed[name] = mark, (one.hexdigest(), other.hexdigest())
         return _hashed[name][1]
-    if name in known and list(known[name][0]) == mark:
-        return known[name][1], ""
-    one, other = hashlib.sha256(), hashlib.sha1(usedforsecurity=False)
-    with source.open("rb", buffering=0) as file:
-        while piece := file.read(CHUNK):
-            one.update(piece)
-            other.update(piece)
-    _hashed[name] = mark, (one.hexdigest(), other.hexdigest())
-    return _hashed[name][1]
