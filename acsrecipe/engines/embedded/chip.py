@@ -197,6 +197,19 @@ def flag_sink_pixels(imset: Imset, steps: ChipSteps) -> None:
 
 
 @compiled
+def _copy(line: Plane, result: Plane) -> None:
+    """Copy a line, onto itself or further to the front of the same memory too."""
+    for i in range(result.size):
+        result[i] = line[i]
+
+
+@compiled
+def _fill(value: np.float32, result: Image) -> None:
+    for i in range(result.size):
+        result[i] = value
+
+
+@compiled
 def _finish_lines(
     start: int,
     stop: int,
@@ -248,17 +261,13 @@ def _finish_lines(
                     part[i] = np.float32(np.float64(part[i]) - level)
         if well[0] <= j < well[1]:
             flag_full_well(raw_sci[j : j + 1], raw_dq[j : j + 1], full_well[j : j + 1], well[2], well[3])
-        for i in range(columns):
-            sci[k, i] = raw_sci[j, x1 + i]
-        for i in range(columns):
-            dq[k, i] = raw_dq[j, x1 + i]
+        _copy(raw_sci[j, x1 : x1 + columns], sci[k])
+        _copy(raw_dq[j, x1 : x1 + columns], dq[k])
         errors = err[k : k + 1]
-        if raw_err.size == 1:
-            for i in range(columns):
-                errors[0, i] = raw_err[0, 0]
+        if raw_err.size > 1:
+            _copy(raw_err[j, x1 : x1 + columns], err[k])
         else:
-            for i in range(columns):
-                errors[0, i] = raw_err[j, x1 + i]
+            _fill(raw_err[0, 0], err[k])
         if biased:
             add_bias_error(errors, bias_err[j : j + 1], x1)
         convert_to_electrons(errors, boundary, gain[0], gain[1])
