@@ -96,23 +96,25 @@ class Remainder:
         Raises
         ------
         IntegrityError
-            A reference is not what the plan saw.
+            A reference is not what the plan saw, or a staged input was written to.
         OutputError
             The disk did not take an output.
         """
         outputs = [self._describe(self.job.folder / output.name, output.folder) for output in self.job.task.outputs]
         outputs += [self._describe(path, "logs") for path in sorted(self.job.folder.glob("*.tra"))]
-        return Result(self.inputs, self.references.verified(), tuple(outputs), self.outcome)
+        inputs = tuple({key: _settle(value) for key, value in one.items()} for one in self.inputs)
+        return Result(inputs, self.references.verified(), tuple(outputs), self.outcome)
 
     def _describe(self, path: Path, folder: str) -> dict[str, Any]:
         mark = take_mark(path)
         original = self.originals.get(path.name)
-        with writing(path), ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(2) as pool:
             # Publishing syncs as well, and means it: this is to begin early, beside the hashing.
             synced = pool.submit(fsync_file, path)
             before = pool.submit(sha256_of_original, path, original) if original else None
             found = {"name": path.name, "folder": folder, "size": mark[2], "sha256": sha256_file(path), "mark": mark}
-            synced.result()
+            with writing(path):
+                synced.result()
             return {**found, "sha256_unstamped": before.result()} if before else found
 
 
@@ -157,8 +159,7 @@ def begin(job: Job, report: Callable[[str], None], behind: Executor) -> Callable
     with stage_references(job.task.references, job.base, job.folder, job.known, behind) as staged:
         outcome = _work(job, report)
         report("checking")
-        described = tuple({key: _settle(value) for key, value in one.items()} for one in inputs)
-        return Remainder(job, described, staged, outcome, _stamp_outputs(job)).finish
+        return Remainder(job, inputs, staged, outcome, _stamp_outputs(job)).finish
 
 
 def _work(job: Job, report: Callable[[str], None]) -> Outcome:
