@@ -214,7 +214,6 @@ def _finish_lines(
     start: int,
     stop: int,
     raw_sci: Image,
-    raw_err: Image,
     raw_dq: Flags,
     top: int,
     x1: int,
@@ -222,14 +221,7 @@ def _finish_lines(
     levels: Doubles,
     full_well: Plane,
     well: NDArray[np.int64],
-    biased: bool,
-    bias_err: Plane,
-    boundary: int,
-    gain: Image,
-    readnoise: Image,
-    readnoise_only: bool,
     sci: Image,
-    err: Image,
     dq: Flags,
 ) -> None:
     """Do `finish_chip` line by line, so that a line stays in the processor's nearest cache for all its steps.
@@ -238,17 +230,15 @@ def _finish_lines(
     ----------
     start, stop : int
         Lines of the trimmed planes.
-    raw_sci, raw_err, raw_dq, full_well, bias_err : (ny, nx)
-        Of the raw image; a single error stands for all where they are equal.
+    raw_sci, raw_dq, full_well : (ny, nx)
+        Of the raw image.
     top, x1 : int
         Line and column of the raw image that are the first of the trimmed planes.
     areas, levels : (n, 4) int64, (n, ny) float64
         Bias level of each line in some areas, see `LineLevels`.
     well : (4,) int64
         First and last line, first and last column where the full well is looked at, the last ones not included.
-    gain, readnoise : (2,) float32
-        Left and right of ``boundary``, a column of the trimmed planes.
-    sci, err, dq : (lines, columns)
+    sci, dq : (lines, columns)
         Trimmed; may begin where the raw planes do in memory.
     """
     columns = sci.shape[1]
@@ -263,11 +253,49 @@ def _finish_lines(
             flag_full_well(raw_sci[j : j + 1], raw_dq[j : j + 1], full_well[j : j + 1], well[2], well[3])
         _copy(raw_sci[j, x1 : x1 + columns], sci[k])
         _copy(raw_dq[j, x1 : x1 + columns], dq[k])
-        errors = err[k : k + 1]
+
+
+@compiled
+def _estimate_lines(
+    start: int,
+    stop: int,
+    sci: Image,
+    top: int,
+    x1: int,
+    raw_err: Image,
+    biased: bool,
+    bias_err: Plane,
+    boundary: int,
+    gain: Image,
+    readnoise: Image,
+    readnoise_only: bool,
+    err: Image,
+) -> None:
+    """Compute errors of trimmed pixels.
+
+    Parameters
+    ----------
+    start, stop : int
+        Lines of the trimmed planes.
+    sci : (lines, columns)
+        Trimmed, electrons.
+    top, x1 : int
+        Line and column of the raw image that are the first of the trimmed planes.
+    raw_err, bias_err : (ny, nx)
+        Of the raw image; a single error stands for all where they are equal.
+    gain, readnoise : (2,) float32
+        Left and right of ``boundary``, a column of the trimmed planes.
+    err : (n, columns)
+        Changed; line ``k`` is written to line ``k % n``.
+    """
+    columns, n = sci.shape[1], err.shape[0]
+    for k in range(start, stop):
+        j, slot = k + top, k % n
+        errors = err[slot : slot + 1]
         if raw_err.size > 1:
-            _copy(raw_err[j, x1 : x1 + columns], err[k])
+            _copy(raw_err[j, x1 : x1 + columns], err[slot])
         else:
-            _fill(raw_err[0, 0], err[k])
+            _fill(raw_err[0, 0], err[slot])
         if biased:
             add_bias_error(errors, bias_err[j : j + 1], x1)
         convert_to_electrons(errors, boundary, gain[0], gain[1])
@@ -287,11 +315,14 @@ def finish_chip(imset: Imset, steps: ChipSteps) -> None:
     sci, dq = steps.buffers.cut(imset.sci, shape), steps.buffers.cut(imset.dq, shape)
     err = steps.buffers.take(shape, np.float32)
     # Whether a plane counts as constant is asked with the untrimmed image's first pixel, as HSTIO asks it.
-    corner = np.empty((1, 1), np.float32), np.empty((1, 1), np.float32), np.empty((1, 1), np.int16)
+    corner = np.empty((1, 1), np.float32), np.empty((1, 1), np.int16)
+    corner_err = np.empty((1, 1), np.float32)
     _pending(imset, steps, shape, (0, 0), (imset.sci[:1].copy(), imset.dq[:1].copy()), corner)(0, 1)
-    imset.pending = _pending(imset, steps, shape, (y1, x1), (imset.sci, imset.dq), (sci, err, dq))
+    _estimating(imset, steps, (0, 0), corner[0])(corner_err)(0, 1)
+    imset.pending = _pending(imset, steps, shape, (y1, x1), (imset.sci, imset.dq), (sci, dq))
+    imset.errors = _estimating(imset, steps, (y1, x1), sci)
     imset.sci, imset.err, imset.dq, imset.levels = sci, err, dq, []
-    note_constants(imset, corner[1][0, 0], corner[2][0, 0])
+    note_constants(imset, corner_err[0, 0], corner[1][0, 0])
     header.put_integer(imset.sci_cards, "SIZAXIS1", x2 - x1)
     header.put_integer(imset.sci_cards, "SIZAXIS2", y2 - y1)
     for cards in (imset.sci_cards, imset.err_cards, imset.dq_cards):
@@ -304,35 +335,24 @@ def _pending(
     trimmed: tuple[int, int],
     origin: tuple[int, int],
     raw: tuple[Image, Flags],
-    planes: tuple[Image, Image, Flags],
+    planes: tuple[Image, Flags],
 ) -> Lines:
     """Give what fills lines of planes that begin at a line and a column of the raw image, which is changed too."""
-    split, bias, satu = _split(imset, steps), _section(steps.biasfile, imset), _section(steps.satufile, imset)
+    satu = _section(steps.satufile, imset)
     levels = np.zeros((len(imset.levels), imset.sci.shape[0]))
     for row, found in zip(levels, imset.levels, strict=True):
         row[found.area[0] : found.area[1]] = found.values
     finish = bound(
         _finish_lines,
-        raw[0],
-        # A constant plane has one number in memory, at every place.
-        imset.err if any(imset.err.strides) else imset.err[:1, :1].copy(),
-        raw[1],
+        *raw,
         *origin,
         np.array([found.area for found in imset.levels], np.int64).reshape(-1, 4),
         levels,
         plane_or(satu, "SCI", imset.sci),
         np.array(_full_well_area(imset, satu, trimmed) if satu is not None else (0, 0, 0, 0), np.int64),
-        bias is not None,
-        plane_or(bias, "ERR", imset.sci),
-        max(split.boundary - origin[1], 0),
-        np.array(gains_of(steps.ccd, split, steps.where)),
-        np.array(readnoise_of(steps.ccd, split, steps.where)),
-        steps.seen.targname.startswith("BIAS"),
-        planes[0],
-        planes[1],
-        planes[2],
+        *planes,
     )
-    window = Window((bias, ("ERR",)), (satu, ("SCI",)))
+    window = Window((satu, ("SCI",)))
 
     def do(first: int, last: int) -> None:
         for start in range(first, last, KEPT_LINES):
@@ -342,6 +362,39 @@ def _pending(
             window.move(raw[0].shape[0], raw[0].shape[0])
 
     return do
+
+
+def _estimating(imset: Imset, steps: ChipSteps, origin: tuple[int, int], sci: Image) -> Callable[[Image], Lines]:
+    """Give `Imset.errors` for a trimmed plane that begins at a line and a column of the raw image."""
+    split, bias = _split(imset, steps), _section(steps.biasfile, imset)
+    lines = imset.sci.shape[0]
+    rest = (
+        sci,
+        *origin,
+        # A constant plane has one number in memory, at every place.
+        imset.err if any(imset.err.strides) else imset.err[:1, :1].copy(),
+        bias is not None,
+        plane_or(bias, "ERR", imset.sci),
+        max(split.boundary - origin[1], 0),
+        np.array(gains_of(steps.ccd, split, steps.where)),
+        np.array(readnoise_of(steps.ccd, split, steps.where)),
+        steps.seen.targname.startswith("BIAS"),
+    )
+    window = Window((bias, ("ERR",)))
+
+    def into(err: Image) -> Lines:
+        estimate = bound(_estimate_lines, *rest, err)
+
+        def do(first: int, last: int) -> None:
+            for start in range(first, last, KEPT_LINES):
+                window.move(start + origin[0], lines)
+                estimate(start, min(start + KEPT_LINES, last))
+            if last == sci.shape[0]:
+                window.move(lines, lines)
+
+        return do
+
+    return into
 
 
 def _full_well_area(imset: Imset, satu: Section | None, trimmed: tuple[int, int]) -> tuple[int, int, int, int]:

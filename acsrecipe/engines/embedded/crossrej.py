@@ -21,7 +21,7 @@ from acsrecipe.engines.embedded.rejection import Rejection
 from acsrecipe.engines.embedded.window import EXCLUDED, HIT, SPILL, flag_hits, load_lines, reject_lines
 
 # Lines loaded at a time. With what the rounds look back to, they stay in the processor's cache.
-_LINES = 32
+LINES = 32
 
 
 class Lines(Protocol):
@@ -92,7 +92,7 @@ def combine(
     scale = np.float32(float(np.float32(rejection.scalense)) / 100.0)
     sky = sum_of_skies(skies)
     n, rounds, reach = len(sci), sigmas.size, spans.size - 1
-    window = n, _LINES + rounds * reach, nx
+    window = n, LINES + rounds * reach, nx
     rates, variances = np.zeros(window, np.float32), np.zeros(window, np.float32)
     flags, hits = np.zeros(window, np.int16), np.zeros(window, np.uint8)
     marks, done = np.zeros((rounds, n, reach + 1, nx), np.uint8), np.zeros(rounds, np.int64)
@@ -100,8 +100,8 @@ def combine(
     words = np.zeros(-(-nx // 8), np.uint64)
     spots = words.view(np.uint8)
     rejected = 0
-    for first in range(0, ny, _LINES):
-        last = min(first + _LINES, ny)
+    for first in range(0, ny, LINES):
+        last = min(first + LINES, ny)
         for k in range(n):
             if times[k] > 0:
                 lines = slice(first, last)

@@ -7,6 +7,7 @@ trimmed, in electrons. Charge-transfer correction takes a Frame and gives a Fram
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,7 +59,10 @@ class Imset:
     levels : list of LineLevels
         Bias levels found, but subtracted only when the overscan is cut off.
     pending : callable or None
-        Does what is left of the detector stage to some lines; lines up to ``done`` are done.
+        Does what is left of the detector stage to some lines, but their errors; lines up to ``done`` are done.
+    errors : callable or None
+        Gives what computes errors of some lines from ``sci``, into a plane or (line ``j`` into line ``j % n``) into
+        ``n`` lines; ``estimate`` is that for ``err``, whose lines up to ``estimated`` are computed.
     """
 
     sci: Image
@@ -72,15 +76,34 @@ class Imset:
     levels: list[LineLevels] = field(default_factory=list)
     pending: Lines | None = None
     done: int = 0
+    errors: Callable[[Image], Lines] | None = None
+    estimate: Lines | None = None
+    estimated: int = 0
 
     def complete(self, last: int) -> None:
         """Do what is left of the detector stage to all lines before ``last``; in order, for memory is shared."""
+        self.complete_pixels(last)
+        if self.errors is None or last <= self.estimated:
+            return
+        if self.estimate is None:
+            self.estimate = self.errors(self.err)
+        self.estimate(self.estimated, last)
+        self.estimated = last
+        if last == self.sci.shape[0]:
+            self.errors = self.estimate = None
+
+    def complete_pixels(self, last: int) -> None:
+        """Do so, but leave errors away: ``err`` takes no memory until they are computed."""
         if self.pending is None or last <= self.done:
             return
         self.pending(self.done, last)
         self.done = last
         if last == self.sci.shape[0]:
             self.pending = None
+
+    def estimate_into(self, err: Image) -> None:
+        """Let another plane, whatever it holds, take the place of ``err``, all of whose lines are computed anew."""
+        self.err, self.estimate, self.estimated = err, None, 0
 
     @property
     def serious(self) -> int:

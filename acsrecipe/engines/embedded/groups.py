@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.cards import Cards
 from acsrecipe.engines.embedded.chip import Report, for_each, note_constants
-from acsrecipe.engines.embedded.crossrej import combine, sum_of_skies, sum_singly
+from acsrecipe.engines.embedded.compiled import Image
+from acsrecipe.engines.embedded.compiled import Lines as LinesOf
+from acsrecipe.engines.embedded.crossrej import LINES, Lines, combine, sum_of_skies, sum_singly
 from acsrecipe.engines.embedded.frame import Frame, Imset
 from acsrecipe.engines.embedded.history import switch
 from acsrecipe.engines.embedded.references import References, need_reference
@@ -119,7 +121,11 @@ def combine_frames(
         report(f"CRCORR {root} [sci,{number + 1}]")
         begun = first.imsets[number]
         members = [_chip_of(frame, begun.chip, begun.sci.shape) for frame in frames]
-        sci, dq = [m.sci for m in members], [m.dq for m in members]
+        for member in members:
+            member.complete_pixels(begun.sci.shape[0])
+            if exposed < 2:
+                member.complete(begun.sci.shape[0])
+        sci, err, dq = [m.sci for m in members], [_errors_of(m) for m in members], [m.dq for m in members]
         skies = np.array(find_skies(sci, dq, rejection), np.float32)
         sky = sum_of_skies(skies)
         cards = list(like.sci_cards), list(like.err_cards), list(like.dq_cards)
@@ -127,7 +133,7 @@ def combine_frames(
             return Imset(like.sci * scaled + sky, like.err.copy(), like.dq.copy(), *cards, begun.chip), sky, 0
         take, shape = references.buffers.take, like.sci.shape
         made = combine(
-            *(sci, [m.err for m in members], dq, used, skies, rejection),
+            *(sci, err, dq, used, skies, rejection),
             total=scaled,
             calibration_frame=calibration_frame,
             result=(take(shape, np.float32), take(shape, np.float32), take(shape, np.int16)),
@@ -145,6 +151,23 @@ def combine_frames(
         imset.err[0, 0] = -1
         note_constants(imset, imset.err[0, 0], imset.dq[0, 0])
     return made_frame
+
+
+class _Errors:
+    """Errors of an exposure, computed for some lines at a time: they take no memory, and are needed but once."""
+
+    def __init__(self, compute: Callable[[Image], LinesOf], columns: int) -> None:
+        self._lines = np.empty((LINES, columns), np.float32)
+        self._compute = compute(self._lines)
+
+    def __getitem__(self, lines: slice, /) -> Image:
+        """Compute and give some lines; a slice begins at a multiple of `LINES`, and is no longer."""
+        self._compute(lines.start, lines.stop)
+        return self._lines[: lines.stop - lines.start]
+
+
+def _errors_of(member: Imset) -> Lines:
+    return member.err if member.errors is None else _Errors(member.errors, member.sci.shape[1])
 
 
 def _chip_of(frame: Frame, chip: int, shape: tuple[int, ...]) -> Imset:

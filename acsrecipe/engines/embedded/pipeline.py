@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from acsrecipe import __version__
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.buffers import Buffers
@@ -177,20 +179,25 @@ def _calibrate_unit(unit: _Unit, job: _Job) -> list[Path]:
             message = "DARKTIME is missing: DARKCORR would subtract nothing"
             raise EngineError(message, where=str(path), hint="give it in the recipe's [[headers]]")
         frames[""].append(process_detector(path, names[-1], job.references, trailer, threads=job.threads))
-        if unit.root or switch(first, "PCTECORR", where) == "PERFORM":
-            frames[""][-1].complete()
         if switch(first, "PCTECORR", where) == "PERFORM":
+            frames[""][-1].complete()
             frames.setdefault("c", []).append(_correct_cte(frames[""][-1], names[-1], job, trailer))
     products: list[Path] = []
     if unit.root:
         trailer = Trailer(job.report)
         for kind, members in frames.items():
-            combined = combine_frames(members, unit.root, unit.role, job.references, trailer, cte=kind == "c")
+            combined = combine_frames(
+                members, unit.root, unit.role, job.references, trailer, cte=kind == "c", threads=job.threads
+            )
             products.append(_finish(combined, switches, names[0], job, trailer, suffix=f"cr{kind or 'j'}"))
         trailer.write(job.output / f"{unit.root}.tra")
     for number, trailer in enumerate(trailers):
         for kind, members in frames.items():
             frame = members[number]
+            # Of a group, errors are not computed yet. A written product's planes serve for them.
+            for imset in frame.imsets if unit.root else ():
+                if imset.errors is not None:
+                    imset.estimate_into(job.references.buffers.take(imset.err.shape, np.float32))
             products.append(_finish(frame, switches, names[number], job, trailer, suffix=f"fl{kind or 't'}"))
         trailer.write(job.output / f"{frames[''][number].root}.tra")
     return products
@@ -262,6 +269,8 @@ class Writer:
         write_frame(frame, path)
         for imset in frame.imsets:
             self._buffers.give_back(imset.sci, imset.err, imset.dq)
+        # Whoever still has the frame must not keep its planes alive.
+        frame.imsets.clear()
 
 
 class Trailer:
