@@ -6,13 +6,14 @@ constant image, and binary tables of fixed-size columns. Nothing is copied or co
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -236,44 +237,87 @@ def table(fits: FitsFile, hdu: Hdu) -> dict[str, NDArray[Any]]:
     return columns
 
 
-# Bytes turned into the file's order and written at a time: few calls, yet still in the processor's cache.
-_AT_ONCE = 1 << 20
+@dataclass(frozen=True)
+class Part:
+    """An HDU to be written: its header, in blocks, and the shape and type of its pixels, if it has any."""
+
+    block: bytes
+    shape: tuple[int, ...] = ()
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.uint8))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the data unit, without its padding."""
+        return math.prod(self.shape) * self.dtype.itemsize if self.shape else 0
 
 
-def write_fits(path: Path, parts: Sequence[tuple[bytes, NDArray[Any] | None]]) -> None:
-    """Write header blocks and native arrays (as big-endian), padded to whole blocks.
+class Unfinished:
+    """A file whose pixels are written first, as they come, and its headers last.
+
+    Parameters
+    ----------
+    path : Path
+        Must not exist.
+    draft : sequence of Part
+        HDUs as they will be; of the headers, only the length counts.
 
     Raises
     ------
     EngineError
         When the file exists already: the engine never overwrites.
     """
-    try:
-        with path.open("xb", buffering=0) as stream:
-            descriptor = stream.fileno()
-            for block, data in parts:
-                _write_all(descriptor, memoryview(block))
-                if data is not None:
-                    _write_plane(descriptor, data)
-                    _write_all(descriptor, memoryview(b"\0" * (-data.nbytes % BLOCK)))
-    except FileExistsError:
-        message = "product exists already"
-        raise EngineError(message, where=str(path), hint="choose an empty output folder") from None
 
+    def __init__(self, path: Path, draft: Sequence[Part]) -> None:
+        self._draft = draft
+        self._offsets: list[int] = []
+        end = 0
+        for part in draft:
+            self._offsets.append(end + len(part.block))
+            end += len(part.block) + -(-part.size // BLOCK) * BLOCK
+        try:
+            self._stream = path.open("x+b", buffering=0)
+        except FileExistsError:
+            message = "product exists already"
+            raise EngineError(message, where=str(path), hint="choose an empty output folder") from None
+        self._path = path
+        self._stream.truncate(end)
 
-def _write_plane(descriptor: int, data: NDArray[Any]) -> None:
-    native = stored(np.ascontiguousarray(data))
-    lines = max(1, _AT_ONCE // native[0].nbytes)
-    scratch = np.empty((lines, native.shape[1]), native.dtype)
-    for first in range(0, native.shape[0], lines):
-        chunk = native[first : first + lines]
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file, finished or not."""
+        self._stream.close()
+
+    def write(self, number: int, line: int, lines: NDArray[Any]) -> None:
+        """Write lines of an HDU's image, native and in C order, from a line on; several threads may."""
+        plane = stored(lines)
+        encoded = np.empty_like(plane)
         if np.little_endian:
-            encode(chunk, scratch[: chunk.shape[0]])
-            chunk = scratch[: chunk.shape[0]]
-        _write_all(descriptor, chunk.data.cast("B"))
+            encode(plane, encoded)
+        else:
+            encoded[:] = plane
+        at = self._offsets[number] + line * plane[0].nbytes
+        _write_all(self._stream.fileno(), encoded.data.cast("B"), at)
+
+    def finish(self, parts: Sequence[Part]) -> None:
+        """Write the headers; where one has another length than in the draft, or no pixels now, move the rest."""
+        as_drafted = [(len(part.block), part.shape) for part in self._draft]
+        if [(len(part.block), part.shape) for part in parts] == as_drafted:
+            for part, offset in zip(parts, self._offsets, strict=True):
+                _write_all(self._stream.fileno(), memoryview(part.block), offset - len(part.block))
+            return
+        beside = self._path.with_name(f"{self._path.name}.moved")
+        with beside.open("xb") as moved:
+            for part, offset in zip(parts, self._offsets, strict=True):
+                moved.write(part.block)
+                self._stream.seek(offset)
+                moved.write(self._stream.read(part.size).ljust(-(-part.size // BLOCK) * BLOCK, b"\0"))
+        beside.replace(self._path)
 
 
-def _write_all(descriptor: int, data: memoryview) -> None:
+def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
     while data:
-        written = os.write(descriptor, data)
-        data = data[written:]
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written

@@ -101,10 +101,6 @@ class Imset:
         if last == self.sci.shape[0]:
             self.pending = None
 
-    def estimate_into(self, err: Image) -> None:
-        """Let another plane, whatever it holds, take the place of ``err``, all of whose lines are computed anew."""
-        self.err, self.estimate, self.estimated = err, None, 0
-
     @property
     def serious(self) -> int:
         """SDQFLAGS: the bits that keep a pixel from being used in a fit or a mean."""

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.arithmetic import Plane
-from acsrecipe.engines.embedded.cards import CARD, Cards
-from acsrecipe.engines.embedded.chip import Report, Window, blocks, note_constants, plane_or
-from acsrecipe.engines.embedded.compiled import Doubles, Flags, Image, bound, compiled
+from acsrecipe.engines.embedded.cards import Cards
+from acsrecipe.engines.embedded.chip import Report, Window, plane_or
+from acsrecipe.engines.embedded.compiled import Doubles, Flags, Image, Lines, bound, compiled
 from acsrecipe.engines.embedded.dark import subtract_dark
-from acsrecipe.engines.embedded.fitsfile import write_fits
 from acsrecipe.engines.embedded.flash import subtract_flash
 from acsrecipe.engines.embedded.flat import divide_by_flat
 from acsrecipe.engines.embedded.frame import Frame, Imset, Observation, observation
@@ -81,7 +75,26 @@ def _dummy_aware(states: dict[str, State], keyword: str, *found: Reference | Non
         states[keyword] = "DUMMY"
 
 
-def process_image(
+@dataclass(frozen=True)
+class ImageStage:
+    """What the image stage does to an exposure, and with what."""
+
+    seen: Observation
+    used: ImageReferences
+    states: Mapping[str, State]
+    photometry: Photometry | None
+
+    def applies(self, reference: Reference | None, step: str) -> bool:
+        """Whether the pixels of a step's reference are to be used."""
+        return reference is not None and self.states[step] == "PERFORM" and not reference.is_dummy
+
+    def rehearsed(self) -> ImageTotals:
+        """Give totals as they might be."""
+        dark, flash = self.applies(self.used.dark, "DARKCORR"), self.applies(self.used.flash, "FLSHCORR")
+        return ImageTotals(1.0 if dark else None, 1.0 if flash else None, np.ones(TOTALS))
+
+
+def plan_image(
     frame: Frame,
     switches: Mapping[str, State],
     names: Cards,
@@ -89,9 +102,8 @@ def process_image(
     report: Report,
     *,
     cte: bool = False,
-    threads: int = 1,
-) -> None:
-    """Do DARKCORR, FLSHCORR, FLATCORR, PHOTCORR and the statistics, in place.
+) -> ImageStage:
+    """Find out what DARKCORR, FLSHCORR, FLATCORR and PHOTCORR will do, and note it in the primary header.
 
     Parameters
     ----------
@@ -101,13 +113,11 @@ def process_image(
         Primary cards that the reference names are taken from, by the same rule.
     cte : bool
         Whether the frame's charge transfer was corrected: DRKCFILE then takes DARKFILE's place.
-    threads : int
-        Chips worked on at the same time.
 
     Raises
     ------
     EngineError
-        When a reference is missing or does not cover the image.
+        When a reference is missing.
     """
     where = str(frame.path)
     primary = frame.primary
@@ -132,24 +142,32 @@ def process_image(
         states["FLSHCORR"] = "IGNORED"
     if states["FLSHCORR"] == "PERFORM" and seen.flashsta == "ABORTED":
         header.add_history(primary, "Post-flash STATUS was ABORTED. Post-flash may be compromised.")
-    for name in ("DARKCORR", "FLSHCORR", "FLATCORR"):
-        if states[name] == "PERFORM":
-            report(f"{name} {frame.root}")
-    if threads > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            totals = list(pool.map(lambda imset: _correct(imset, seen, used, states), frame.imsets))
-    else:
-        totals = [_correct(imset, seen, used, states) for imset in frame.imsets]
-    mode, photometry = photmode(seen), None
+    photometry = None
     if states["PHOTCORR"] == "PERFORM" and used.phot is not None:
-        report(f"PHOTCORR {frame.root}")
-        photometry = find_photometry(used.phot, mode)
+        photometry = find_photometry(used.phot, photmode(seen))
         if not photometry.covered:
             states["PHOTCORR"] = "IGNORED"
-    for imset, total in zip(frame.imsets, totals, strict=True):
-        _put_photometry(imset.sci_cards, mode, photometry)
-        put_statistics(imset.sci_cards, imset.err_cards, total)
-    _tell(primary, used, states)
+    for name in ("DARKCORR", "FLSHCORR", "FLATCORR", "PHOTCORR"):
+        if states[name] == "PERFORM":
+            report(f"{name} {frame.root}")
+    return ImageStage(seen, used, states, photometry)
+
+
+@dataclass(frozen=True)
+class ImageTotals:
+    """What the image stage finds in a chip's pixels, for its headers; None for steps that are not done.
+
+    Attributes
+    ----------
+    dark, flash : float or None
+        Means of what was subtracted, electrons.
+    good : (TOTALS,) float64
+        See `acsrecipe.engines.embedded.statistics.accumulate`.
+    """
+
+    dark: float | None
+    flash: float | None
+    good: Doubles
 
 
 @compiled
@@ -181,10 +199,14 @@ def _correct_lines(
     serious: int,
     totals: Doubles,
 ) -> None:
-    """Do the steps line by line, so that a line stays in the processor's nearest cache for all of them."""
+    """Do the steps line by line, so that a line stays in the processor's nearest cache for all of them.
+
+    ``err`` may be ``n`` lines only: that of line ``j`` is line ``j % n`` then.
+    """
+    n = err.shape[0]
     for a in range(start, stop):
-        b = a + 1
-        line = sci[a:b], err[a:b], dq[a:b]
+        b, slot = a + 1, a % n
+        line = sci[a:b], err[slot : slot + 1], dq[a:b]
         if darkened:
             dark = dark_sci[a:b], dark_err[a:b], dark_dq[a:b]
             subtract_dark(*line, *dark, darktime, serious, dark_totals)
@@ -198,27 +220,49 @@ def _correct_lines(
         accumulate(*line, serious, totals)
 
 
-def _correct(imset: Imset, seen: Observation, used: ImageReferences, states: dict[str, State]) -> NDArray[np.float64]:
-    """Correct one chip block by block, and give the totals of its good pixels."""
-    shape = (imset.sci.shape[0], imset.sci.shape[1])
-    serious = imset.serious
+@dataclass(frozen=True)
+class Correction:
+    """The image stage of one chip: what corrects some lines, and where it gathers what it finds."""
+
+    lines: Lines
+    dark: Doubles | None
+    flash: Image | None
+    good: Doubles
+
+    def totals(self) -> ImageTotals:
+        """Give what was found; complete when all lines are corrected."""
+        dark = flash = None
+        if self.dark is not None:
+            dark = float(self.dark[1] / self.dark[0]) if self.dark[0] else 0.0
+        if self.flash is not None:
+            flash = float(self.flash[0] / self.flash[1]) if self.flash[1] else float("nan")
+        return ImageTotals(dark, flash, self.good)
+
+
+def correction(imset: Imset, err: Image, stage: ImageStage) -> Correction:
+    """Make ready to correct a chip, whose errors are in a plane or in some lines (see `Imset.errors`), in place.
+
+    Raises
+    ------
+    EngineError
+        When a reference does not cover the image.
+    """
+    sci, dq = imset.sci, imset.dq
+    shape, used = (sci.shape[0], sci.shape[1]), stage.used
 
     def part(reference: Reference | None, step: str) -> Section | None:
-        if reference is None or states[step] != "PERFORM" or reference.is_dummy:
+        if reference is None or not stage.applies(reference, step):
             return None
         return section(reference, imset.sci_cards, shape, imset.chip)
+
+    def planes(found: Section | None) -> tuple[Plane, Plane, Plane]:
+        return plane_or(found, "SCI", sci), plane_or(found, "ERR", sci), plane_or(found, "DQ", dq)
 
     dark, flash = part(used.dark, "DARKCORR"), part(used.flash, "FLSHCORR")
     flats = [found for found in (part(flat, "FLATCORR") for flat in used.flats) if found is not None]
     first_flat, second_flat = (*flats, None, None)[:2]
-    dark_totals, flash_totals = np.zeros(2), np.zeros(2, np.float32)
-    totals = np.zeros(TOTALS)
-    sci, err, dq = imset.sci, imset.err, imset.dq
-
-    def planes(found: Section | None) -> tuple[Plane, Plane, Plane]:
-        return plane_or(found, "SCI", sci), plane_or(found, "ERR", err), plane_or(found, "DQ", dq)
-
     dark_planes, flash_planes, flat_planes, second_planes = map(planes, (dark, flash, first_flat, second_flat))
+    dark_totals, flash_totals, good = np.zeros(2), np.zeros(2, np.float32), np.zeros(TOTALS)
     correct = bound(
         _correct_lines,
         sci,
@@ -226,33 +270,39 @@ def _correct(imset: Imset, seen: Observation, used: ImageReferences, states: dic
         dq,
         dark is not None,
         *dark_planes,
-        seen.darktime,
+        stage.seen.darktime,
         dark_totals,
         flash is not None,
         *flash_planes,
-        seen.flashdur,
+        stage.seen.flashdur,
         flash_totals,
         len(flats),
         *flat_planes,
         *second_planes,
-        serious,
-        totals,
+        imset.serious,
+        good,
     )
     window = Window(*((found, PLANES) for found in (dark, flash, *flats)))
-    for first, last in blocks(shape[0]):
-        imset.complete(last)
+
+    def do(first: int, last: int) -> None:
         window.move(first, shape[0])
         correct(first, last)
-    window.move(shape[0], shape[0])
-    if dark is not None:
-        mean = dark_totals[1] / dark_totals[0] if dark_totals[0] else 0.0
-        header.put_float(imset.sci_cards, "MEANDARK", mean, "mean of dark values subtracted")
-    if flash is not None:
-        mean = float(flash_totals[0] / flash_totals[1])
-        header.put_float(imset.sci_cards, "MEANFLSH", mean, "mean of post-flash values subtracted")
-    for cards in (imset.sci_cards, imset.err_cards) if states["FLATCORR"] == "PERFORM" else ():
+        if last == shape[0]:
+            window.move(last, last)
+
+    return Correction(do, None if dark is None else dark_totals, None if flash is None else flash_totals, good)
+
+
+def tell_chip(imset: Imset, stage: ImageStage, totals: ImageTotals) -> None:
+    """Write what was found in a chip's pixels, and the photometry, into its headers."""
+    if totals.dark is not None:
+        header.put_float(imset.sci_cards, "MEANDARK", totals.dark, "mean of dark values subtracted")
+    if totals.flash is not None:
+        header.put_float(imset.sci_cards, "MEANFLSH", totals.flash, "mean of post-flash values subtracted")
+    for cards in (imset.sci_cards, imset.err_cards) if stage.states["FLATCORR"] == "PERFORM" else ():
         header.put_text(cards, "BUNIT", "ELECTRONS")
-    return totals
+    _put_photometry(imset.sci_cards, photmode(stage.seen), stage.photometry)
+    put_statistics(imset.sci_cards, imset.err_cards, totals.good)
 
 
 def _put_photometry(cards: Cards, mode: str, photometry: Photometry | None) -> None:
@@ -264,97 +314,16 @@ def _put_photometry(cards: Cards, mode: str, photometry: Photometry | None) -> N
         header.put_float(cards, "PHOTBW", photometry.photbw, "RMS bandwidth")
 
 
-def _tell(primary: Cards, used: ImageReferences, states: dict[str, State]) -> None:
+def tell_image(primary: Cards, stage: ImageStage) -> None:
     """Turn the switches and write the history, in the order of the steps."""
+    used = stage.used
     for keyword, found, image in (
         ("DARKCORR", (used.dark,), True),
         ("FLSHCORR", (used.flash,), True),
         ("FLATCORR", used.flats, True),
         ("PHOTCORR", (used.phot,), False),
     ):
-        if end_step(primary, keyword, states[keyword]):
+        if end_step(primary, keyword, stage.states[keyword]):
             for reference in found:
                 if reference is not None:
                     tell_reference(primary, reference, image=image)
-
-
-def stamp(primary: Cards, name: str, version: str) -> None:
-    """Say who made the product and what it is called."""
-    header.put_text(primary, "CAL_VER", version, "version number and date")
-    header.put_text(primary, "FILENAME", name, "name of file")
-
-
-_FITS_NOTE = (
-    "COMMENT   FITS (Flexible Image Transport System) format is defined in 'Astronomy",
-    "COMMENT   and Astrophysics', volume 376, page 359; bibcode: 2001A&A...376..359H ",
-)
-
-
-def _card(keyword: str, value: str, comment: str) -> str:
-    return f"{keyword:8}= {value:>20} / {comment}".ljust(CARD)
-
-
-def _origin(day: str) -> list[str]:
-    return [
-        "ORIGIN  = 'HSTIO/CFITSIO March 2010' / FITS file originator".ljust(CARD),
-        f"DATE    = '{day}' / date this file was written (yyyy-mm-dd)".ljust(CARD),
-    ]
-
-
-def _primary_structure(day: str) -> list[str]:
-    return [
-        _card("SIMPLE", "T", "file does conform to FITS standard"),
-        _card("BITPIX", "16", "number of bits per data pixel"),
-        _card("NAXIS", "0", "number of data axes"),
-        _card("EXTEND", "T", "FITS dataset may contain extensions"),
-        *_FITS_NOTE,
-        *_origin(day),
-    ]
-
-
-def _image_structure(bitpix: int, shape: tuple[int, ...], day: str) -> list[str]:
-    return [
-        "XTENSION= 'IMAGE   '           / IMAGE extension".ljust(CARD),
-        _card("BITPIX", str(bitpix), "number of bits per data pixel"),
-        _card("NAXIS", str(len(shape)), "number of data axes"),
-        *(_card(f"NAXIS{n}", str(size), f"length of data axis {n}") for n, size in enumerate(reversed(shape), 1)),
-        _card("PCOUNT", "0", "required keyword; must = 0"),
-        _card("GCOUNT", "1", "required keyword; must = 1"),
-        *_origin(day),
-    ]
-
-
-def _name_extension(cards: Cards, name: str, version: int) -> None:
-    if header.find(cards, "EXTNAME") < 0:
-        header.insert_first(cards, "EXTNAME", f"'{name:8}'", "Name of the extension")
-    header.put_text(cards, "EXTNAME", name)
-    if header.find(cards, "EXTVER") < 0:
-        header.put_integer(cards, "EXTVER", version, "Extension version")
-    elif header.integer(cards, "EXTVER") != version:
-        header.put_integer(cards, "EXTVER", version)
-
-
-def write_frame(frame: Frame, path: Path) -> None:
-    """Write a Frame as a product: PRIMARY, then SCI, ERR and DQ of every imset.
-
-    Raises
-    ------
-    EngineError
-        When the file exists already.
-    """
-    day = time.strftime("%Y-%m-%d", time.localtime())
-    parts: list[tuple[bytes, NDArray[Any] | None]] = [(header.to_block(_primary_structure(day), frame.primary), None)]
-    for version, imset in enumerate(frame.imsets, 1):
-        note_constants(imset, imset.err[0, 0], imset.dq[0, 0])
-        for name, bitpix, data, cards in (
-            ("SCI", -32, imset.sci, imset.sci_cards),
-            ("ERR", -32, imset.err, imset.err_cards),
-            ("DQ", 16, imset.dq, imset.dq_cards),
-        ):
-            _name_extension(cards, name, version)
-            if header.find(cards, "PIXVALUE") >= 0 and name != "SCI":
-                parts.append((header.to_block(_image_structure(bitpix, (), day), cards), None))
-                continue
-            block = header.to_block(_image_structure(bitpix, data.shape, day), cards)
-            parts.append((block, data))
-    write_fits(path, parts)

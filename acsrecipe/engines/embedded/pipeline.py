@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
-
-import numpy as np
 
 from acsrecipe import __version__
 from acsrecipe.engines.embedded import cards as header
-from acsrecipe.engines.embedded.buffers import Buffers
 from acsrecipe.engines.embedded.cards import Cards
 from acsrecipe.engines.embedded.detector import process_detector
 from acsrecipe.engines.embedded.fitsfile import open_fits
 from acsrecipe.engines.embedded.frame import Frame
 from acsrecipe.engines.embedded.groups import combine_frames, shared_names
-from acsrecipe.engines.embedded.history import State, end_step, switch
-from acsrecipe.engines.embedded.image import process_image, stamp, write_frame
+from acsrecipe.engines.embedded.history import State, switch
+from acsrecipe.engines.embedded.image import plan_image
+from acsrecipe.engines.embedded.product import Product, write_product
 from acsrecipe.engines.embedded.references import References
 from acsrecipe.errors import EngineError
 
@@ -78,11 +75,10 @@ def calibrate(
     units = _units(exposures, association)
     # More than two at once would take more memory than is promised.
     workers = min(threads, len(units), 2) if all(_is_light(unit) for unit in units) else 1
-    with Writer(shared.buffers, background=threads > 1 and workers == 1) as writer:
-        job = _Job(shared, output, threads // max(workers, 1), _one_at_a_time(report), writer)
-        if workers > 1:
-            return _calibrate_together(units, job, workers)
-        return [product for unit in units for product in _calibrate_unit(unit, job)]
+    job = _Job(shared, output, threads // max(workers, 1), _one_at_a_time(report))
+    if workers > 1:
+        return _calibrate_together(units, job, workers)
+    return [product for unit in units for product in _calibrate_unit(unit, job)]
 
 
 def _calibrate_together(units: Sequence[_Unit], job: _Job, workers: int) -> list[Path]:
@@ -161,7 +157,6 @@ class _Job:
     output: Path
     threads: int
     report: Report | None
-    writer: Writer
 
 
 def _calibrate_unit(unit: _Unit, job: _Job) -> list[Path]:
@@ -194,10 +189,6 @@ def _calibrate_unit(unit: _Unit, job: _Job) -> list[Path]:
     for number, trailer in enumerate(trailers):
         for kind, members in frames.items():
             frame = members[number]
-            # Of a group, errors are not computed yet. A written product's planes serve for them.
-            for imset in frame.imsets if unit.root else ():
-                if imset.errors is not None:
-                    imset.estimate_into(job.references.buffers.take(imset.err.shape, np.float32))
             products.append(_finish(frame, switches, names[number], job, trailer, suffix=f"fl{kind or 't'}"))
         trailer.write(job.output / f"{frames[''][number].root}.tra")
     return products
@@ -231,48 +222,6 @@ def _correct_cte(frame: Frame, names: Cards, job: _Job, trailer: Trailer) -> Fra
     return corrected
 
 
-class Writer:
-    """Writes products, in the background where that is allowed: the next exposure begins meanwhile."""
-
-    def __init__(self, buffers: Buffers, *, background: bool) -> None:
-        self._buffers = buffers
-        self._pool = ThreadPoolExecutor(1) if background else None
-        self._last: Future[None] | None = None
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Wait until all is written; raises what the writing raised."""
-        try:
-            self._wait()
-        finally:
-            if self._pool is not None:
-                self._pool.shutdown()
-
-    def _wait(self) -> None:
-        last, self._last = self._last, None
-        if last is not None:
-            last.result()
-
-    def write(self, frame: Frame, path: Path) -> None:
-        """Write a frame, which then must not be used any more."""
-        if self._pool is None:
-            self._write(frame, path)
-        else:
-            # One at a time, lest frames pile up in memory.
-            self._wait()
-            self._last = self._pool.submit(self._write, frame, path)
-
-    def _write(self, frame: Frame, path: Path) -> None:
-        write_frame(frame, path)
-        for imset in frame.imsets:
-            self._buffers.give_back(imset.sci, imset.err, imset.dq)
-        # Whoever still has the frame must not keep its planes alive.
-        frame.imsets.clear()
-
-
 class Trailer:
     """Lines said while an exposure is calibrated: passed on, and kept for its trailer file."""
 
@@ -292,17 +241,17 @@ class Trailer:
 
 
 def _finish(frame: Frame, switches: dict[str, State], names: Cards, job: _Job, report: Report, *, suffix: str) -> Path:
-    """Run the image stage and write the product."""
+    """Do the image stage and write the product; its planes are free for others then."""
     path = job.output / f"{frame.root}_{suffix}.fits"
     # Without a step to do (bias and dark frames), calacs gives the detector stage's result as it is.
+    stage = None
     if any(switches[name] == "PERFORM" for name in _IMAGE_STEPS):
         cte = suffix in ("flc", "crc")
-        process_image(frame, switches, names, job.references, report, cte=cte, threads=job.threads)
-        end_step(frame.primary, "EXPSCORR", switches["EXPSCORR"])
-    else:
-        frame.complete()
-    stamp(frame.primary, path.name, VERSION)
-    header.add_history(frame.primary, f"Calibrated by {VERSION}")
+        stage = plan_image(frame, switches, names, job.references, report, cte=cte)
     report(f"writing {path.name}")
-    job.writer.write(frame, path)
+    write_product(frame, Product(path, stage, switches["EXPSCORR"], VERSION), threads=job.threads)
+    for imset in frame.imsets:
+        job.references.buffers.give_back(imset.sci, imset.err, imset.dq)
+    # Whoever still has the frame must not keep its planes alive.
+    frame.imsets.clear()
     return path

@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from acsrecipe.engines.embedded.fitsfile import hdu_of, open_fits, pixels, table, write_fits
+from acsrecipe.engines.embedded.fitsfile import Part, Unfinished, hdu_of, open_fits, pixels, table
 from acsrecipe.engines.embedded.modes import GROUPS, REQUIREMENTS
 from acsrecipe.engines.embedded.pipeline import calibrate
 from acsrecipe.errors import EngineError, InterruptedRunError
@@ -148,14 +149,58 @@ def test_tables_of_columns_that_vary_in_length_are_refused(tmp_path: Path) -> No
         table(file, file.hdus[1])
 
 
-def test_written_arrays_are_read_by_astropy(tmp_path: Path) -> None:
-    data = np.arange(12, dtype=np.float32).reshape(3, 4)
+def image_header(*more: str) -> bytes:
     cards = ["SIMPLE  =                    T", "BITPIX  =                  -32", "NAXIS   =                    2"]
-    cards += ["NAXIS1  =                    4", "NAXIS2  =                    3", "END"]
-    block = "".join(card.ljust(80) for card in cards).ljust(2880).encode()
-    write_fits(tmp_path / "x.fits", [(block, data)])
-    assert (fits.getdata(tmp_path / "x.fits") == data).all()
-    assert (tmp_path / "x.fits").stat().st_size == 5760
+    cards += ["NAXIS1  =                    4", "NAXIS2  =                    3", *more, "END"]
+    text = "".join(card.ljust(80) for card in cards)
+    return text.ljust(-(-len(text) // 2880) * 2880).encode()
+
+
+def empty_header() -> bytes:
+    cards = ["XTENSION= 'IMAGE   '", "BITPIX  =                   16", "NAXIS   =                    0"]
+    cards += ["PCOUNT  =                    0", "GCOUNT  =                    1", "END"]
+    return "".join(card.ljust(80) for card in cards).ljust(2880).encode()
+
+
+DATA = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+def test_a_file_is_written_pixels_first_and_headers_last(tmp_path: Path) -> None:
+    path, part = tmp_path / "x.fits", Part(image_header("OBJECT  = 'draft   '"), (3, 4), DATA.dtype)
+    with Unfinished(path, [part]) as file:
+        file.write(0, 2, DATA[2:])
+        file.write(0, 0, DATA[:2])
+        file.finish([replace(part, block=image_header("OBJECT  = 'done    '"))])
+    assert (fits.getdata(path) == DATA).all()
+    assert fits.getval(path, "OBJECT") == "done"
+    assert path.stat().st_size == 5760
+
+
+def test_headers_longer_than_drafted_and_planes_that_went_away_move_the_rest(tmp_path: Path) -> None:
+    path, part = tmp_path / "x.fits", Part(image_header(), (3, 4), DATA.dtype)
+    away = Part(empty_header(), (3, 4), np.dtype(np.int16))
+    extension = image_header("PCOUNT  =                    0", "GCOUNT  =                    1")
+    extension = extension.replace(b"SIMPLE  =                    T", b"XTENSION= 'IMAGE   '          ")
+    last = Part(extension, (3, 4), DATA.dtype)
+    with Unfinished(path, [part, away, last]) as file:
+        for number, data in ((0, DATA), (1, DATA.astype(np.int16)), (2, DATA + 1)):
+            file.write(number, 0, data)
+        longer = image_header(*(f"HISTORY {n}" for n in range(40)))
+        file.finish([replace(part, block=longer), replace(away, shape=()), last])
+    with fits.open(path) as hdus:
+        assert (hdus[0].data == DATA).all()
+        assert len(hdus[0].header["HISTORY"]) == 40
+        assert hdus[1].data is None
+        assert (hdus[2].data == DATA + 1).all()
+    assert path.stat().st_size == 2880 * 6
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_product_that_exists_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "x.fits").write_bytes(b"mine")
+    with pytest.raises(EngineError, match="product exists already"):
+        Unfinished(tmp_path / "x.fits", [Part(image_header(), (3, 4), DATA.dtype)])
+    assert (tmp_path / "x.fits").read_bytes() == b"mine"
 
 
 def test_what_the_engine_can_do_is_said_without_loading_it() -> None:
