@@ -43,6 +43,7 @@ raw, folder, threads, theirs = sys.argv[1:]
 names = header.copied(open_fits(Path(raw)).hdus[0].cards)
 references = References(Path(folder))
 frame = process_detector(Path(raw), names, references, lambda line: None)
+frame.complete()
 wall, cpu = time.perf_counter(), time.process_time()
 after = correct_frame(frame, names, references, threads=int(threads))
 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

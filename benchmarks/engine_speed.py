@@ -3,7 +3,8 @@
     python benchmarks/engine_speed.py [--calacs PATH] [--modes pre_dth post_full] [--runs 5] [--work DIR]
 
 Every run is a new process, start-up and imports included; the page cache is warm, products are deleted
-between runs. Prints medians, their ratio, processor seconds, peak memory, and how two processes scale.
+between runs, and the order changes from round to round. Prints medians, their ratio, processor seconds, peak
+memory, and how two processes scale.
 docs/engines.md has what was found and what is out of reach.
 """
 
@@ -124,12 +125,21 @@ def measure(mode: str, executable: str, runs: int, work: Path) -> None:
     references = folder / "dataset" / "crds" / "references" / "hst"
     raws = sorted((folder / "raw").glob("*_raw.fits"))
     run_embedded(raws, work, references)
-    calacs, embedded, threaded, two = [], [], [], []
-    for _ in range(runs):
-        calacs.append(run_calacs(executable, folder / "raw", work, references))
-        embedded.append(run_embedded(raws, work, references))
-        threaded.append(run_embedded(raws, work, references, threads=2))
-        two.append(run_two(raws, work, references))
+    calacs: list[Run] = []
+    embedded: list[Run] = []
+    threaded: list[Run] = []
+    two: list[float] = []
+    turns = [
+        lambda: calacs.append(run_calacs(executable, folder / "raw", work, references)),
+        lambda: embedded.append(run_embedded(raws, work, references)),
+        lambda: threaded.append(run_embedded(raws, work, references, threads=2)),
+        lambda: two.append(run_two(raws, work, references)),
+    ]
+    for number in range(runs):
+        # Each begins once after each other: a run's memory comes from what the one before gave back.
+        for turn in range(len(turns)):
+            os.sync()
+            turns[(turn * (1 + 2 * (number % 2)) + number) % len(turns)]()
 
     def middle(values: list[float]) -> str:
         return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
@@ -143,10 +153,12 @@ def measure(mode: str, executable: str, runs: int, work: Path) -> None:
         print(f"| {name} | {middle(walls)} | {middle(cpus)} | {max(run.megabytes for run in group):.0f} |")
     print(f"| embedded, 2 processes | {middle([wall / EXPOSURES for wall in two])} | | |")
     one = statistics.median(run.wall for run in embedded)
-    ratio = statistics.median(run.wall for run in calacs) / one
+    peer = statistics.median(run.wall for run in calacs)
+    ratio, threads = peer / one, peer / statistics.median(run.wall for run in threaded)
     cpu = statistics.median(run.cpu for run in calacs) / statistics.median(run.cpu for run in embedded)
     start = statistics.median(run.wall - run.said["work"] for run in embedded)
-    print(f"ratio of medians: wall {ratio:.2f}, processor {cpu:.2f}; two processes: {one / statistics.median(two):.2f}")
+    print(f"ratio of medians: wall {ratio:.2f} (2 threads {threads:.2f}), processor {cpu:.2f}")
+    print(f"two processes against one: {one / statistics.median(two):.2f}")
     print(f"of a run, interpreter and imports take {start:.2f} s")
 
 

@@ -20,9 +20,9 @@ def as_number(value: Any) -> Any:
     return value.byteswap().view(np.int16) if isinstance(value, np.uint16) else value
 
 
-def swap(value: Any) -> Any:
-    """Give an unsigned integer with its bytes in the other order, for compiled loops."""
-    return value.byteswap()
+def to_big_endian(value: Any) -> Any:
+    """Give an unsigned integer as it lies in a file, for compiled loops."""
+    return value.byteswap() if np.little_endian else value
 
 
 def stored(plane: NDArray[Any]) -> NDArray[Any]:
@@ -39,8 +39,12 @@ def decode(plane: NDArray[Any], zero: np.float32, result: NDArray[np.float32]) -
 
 
 @compiled
-def encode(plane: NDArray[Any], result: NDArray[Any]) -> None:
-    """Write a native plane's unsigned integers in the file's byte order into another of the same shape."""
-    for j in range(plane.shape[0]):
-        for i in range(plane.shape[1]):
-            result[j, i] = swap(plane[j, i])
+def encode(start: int, stop: int, plane: NDArray[Any], result: NDArray[Any]) -> None:
+    """Write lines of a native plane's unsigned integers in the file's byte order to the front of another.
+
+    A plane of ``n`` lines may stand for more: line ``j`` is its line ``j % n``.
+    """
+    for j in range(start, stop):
+        line, encoded = plane[j % plane.shape[0]], result[j - start]
+        for i in range(encoded.size):
+            encoded[i] = to_big_endian(line[i])

@@ -39,7 +39,7 @@ _Wanted = TypeVar("_Wanted")
 _Result = TypeVar("_Result")
 
 # Lines worked on at a time: their pixels, and those of references, stay in the processor's cache.
-BLOCK_LINES = 16
+BLOCK_LINES = 32
 KEPT_LINES = 256
 
 

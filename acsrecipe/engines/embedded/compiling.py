@@ -17,7 +17,7 @@ from numba.core.errors import NumbaError
 from numba.extending import intrinsic, overload
 from numba.np.numpy_support import as_dtype, from_dtype
 
-from acsrecipe.engines.embedded.byteorder import as_number, swap
+from acsrecipe.engines.embedded.byteorder import as_number, to_big_endian
 from acsrecipe.engines.embedded.compiled import Kernel, Kind, MachineCode, named_by, target_machine
 from acsrecipe.errors import EngineError
 
@@ -72,7 +72,7 @@ def _choose(value: Any) -> Any:
 
 # numba compares signatures with annotations included: a lambda has none.
 overload(as_number)(lambda value: _choose(value))
-overload(swap)(lambda value: lambda value: _swap(value))
+overload(to_big_endian)(lambda value: lambda value: _swap(value))
 
 
 @functools.cache

@@ -22,6 +22,7 @@ from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.buffers import Buffers
 from acsrecipe.engines.embedded.byteorder import decode, encode, stored
 from acsrecipe.engines.embedded.cards import BLOCK, CARD, Cards
+from acsrecipe.engines.embedded.compiled import Lines, bound
 from acsrecipe.errors import EngineError
 
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -290,16 +291,21 @@ class Unfinished:
         """Close the file, finished or not."""
         self._stream.close()
 
-    def write(self, number: int, line: int, lines: NDArray[Any]) -> None:
-        """Write lines of an HDU's image, native and in C order, from a line on; several threads may."""
-        plane = stored(lines)
-        encoded = np.empty_like(plane)
-        if np.little_endian:
-            encode(plane, encoded)
-        else:
-            encoded[:] = plane
-        at = self._offsets[number] + line * plane[0].nbytes
-        _write_all(self._stream.fileno(), encoded.data.cast("B"), at)
+    def lines_of(self, number: int, plane: NDArray[Any], at_once: int) -> Lines:
+        """Give what writes lines of an HDU's image, at most some at once; several threads may write.
+
+        ``plane`` is native and in C order: the whole image, or ``n`` lines, of which ``j % n`` is the image's ``j``.
+        """
+        native = stored(plane)
+        encoded = np.empty((at_once, native.shape[1]), native.dtype)
+        convert = bound(encode, native, encoded)
+        offset, size = self._offsets[number], native[0].nbytes
+
+        def write(first: int, last: int) -> None:
+            convert(first, last)
+            _write_all(self._stream.fileno(), encoded[: last - first].data.cast("B"), offset + first * size)
+
+        return write
 
     def finish(self, parts: Sequence[Part]) -> None:
         """Write the headers; where one has another length than in the draft, or no pixels now, move the rest."""

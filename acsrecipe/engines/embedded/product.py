@@ -110,6 +110,9 @@ def _write_chip(imset: Imset, number: int, product: Product, file: Unfinished) -
     begun: Correction | None = None
     if product.stage is not None:
         begun = correction(imset, err, product.stage)
+    write_sci = file.lines_of(3 * number + 1, imset.sci, BLOCK_LINES)
+    write_err = file.lines_of(3 * number + 2, err, BLOCK_LINES)
+    write_dq = file.lines_of(3 * number + 3, imset.dq, BLOCK_LINES)
     first_err, first_dq, one_err, one_dq = np.float32(0), np.int16(0), True, True
     for first, last in blocks(lines):
         imset.complete_pixels(last)
@@ -117,15 +120,15 @@ def _write_chip(imset: Imset, number: int, product: Product, file: Unfinished) -
             estimate(first, last)
         if begun is not None:
             begun.lines(first, last)
-        here = err[: last - first] if estimate is not None else err[first:last]
+        errors = err[: last - first] if estimate is not None else err[first:last]
         flags = imset.dq[first:last]
         if first == 0:
-            first_err, first_dq = here[0, 0].copy(), flags[0, 0].copy()
-        one_err = one_err and bool(np.all(here == first_err))
+            first_err, first_dq = errors[0, 0].copy(), flags[0, 0].copy()
+        one_err = one_err and bool(np.all(errors == first_err))
         one_dq = one_dq and bool(np.all(flags == first_dq))
-        file.write(3 * number + 1, first, imset.sci[first:last])
-        file.write(3 * number + 2, first, here)
-        file.write(3 * number + 3, first, flags)
+        write_sci(first, last)
+        write_err(first, last)
+        write_dq(first, last)
     return _Pixels(
         None if begun is None else begun.totals(),
         float(first_err) if one_err else None,

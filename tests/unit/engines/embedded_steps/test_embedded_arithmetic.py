@@ -75,7 +75,7 @@ def test_a_plane_stored_big_endian_gives_the_same_bits_as_a_native_one(plane: np
 @given(hnp.arrays(F, SHAPE, elements=st.floats(-1e6, 1e6, width=32)))
 def test_encoding_turns_a_plane_into_the_bytes_of_a_file_and_back(plane: np.ndarray) -> None:
     out = np.empty(SHAPE, np.uint32)
-    encode(stored(plane), out)
+    encode(0, SHAPE[0], stored(plane), out)
     assert out.tobytes() == plane.astype(">f4").tobytes()
     assert all(as_number(word) == value for word, value in zip(out.ravel(), plane.ravel(), strict=True))
 

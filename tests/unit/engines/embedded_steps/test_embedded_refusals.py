@@ -168,8 +168,9 @@ DATA = np.arange(12, dtype=np.float32).reshape(3, 4)
 def test_a_file_is_written_pixels_first_and_headers_last(tmp_path: Path) -> None:
     path, part = tmp_path / "x.fits", Part(image_header("OBJECT  = 'draft   '"), (3, 4), DATA.dtype)
     with Unfinished(path, [part]) as file:
-        file.write(0, 2, DATA[2:])
-        file.write(0, 0, DATA[:2])
+        write = file.lines_of(0, DATA, 2)
+        write(2, 3)
+        write(0, 2)
         file.finish([replace(part, block=image_header("OBJECT  = 'done    '"))])
     assert (fits.getdata(path) == DATA).all()
     assert fits.getval(path, "OBJECT") == "done"
@@ -184,7 +185,7 @@ def test_headers_longer_than_drafted_and_planes_that_went_away_move_the_rest(tmp
     last = Part(extension, (3, 4), DATA.dtype)
     with Unfinished(path, [part, away, last]) as file:
         for number, data in ((0, DATA), (1, DATA.astype(np.int16)), (2, DATA + 1)):
-            file.write(number, 0, data)
+            file.lines_of(number, data, 3)(0, 3)
         longer = image_header(*(f"HISTORY {n}" for n in range(40)))
         file.finish([replace(part, block=longer), replace(away, shape=()), last])
     with fits.open(path) as hdus:
