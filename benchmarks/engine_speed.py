@@ -1,10 +1,10 @@
-"""Time and memory of the embedded engine beside calacs.e, on four full frames, in turn.
+"""Time and memory of the embedded engine beside calacs.e, on full frames, in turn.
 
-    python benchmarks/engine_speed.py [--calacs PATH] [--modes pre_dth post_full] [--runs 5] [--work DIR]
+    python benchmarks/engine_speed.py [--calacs PATH] [--modes pre_dth post_full pre_cr] [--runs 5] [--work DIR]
 
-Every run is a new process, start-up and imports included; the page cache is warm, products are deleted
-between runs, and the order changes from round to round. Prints medians, their ratio, processor seconds, peak
-memory, and how two processes scale.
+Every run is a new process as a run's workers are, start-up and imports included; the page cache is warm, products
+are deleted between runs, and the order changes from round to round. Prints medians, their ratio, processor seconds,
+peak memory, and how two processes scale.
 docs/engines.md has what was found and what is out of reach.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import shutil
 import statistics
@@ -26,8 +27,10 @@ from pathlib import Path
 from parity import stage
 
 from acsrecipe.demo.dataset import make_dataset
+from acsrecipe.run.pool import LEAN
 
 EXPOSURES = 4
+GROUPED = re.compile("_(cr|rpt)")
 
 CHILD = """
 import json, resource, sys, time
@@ -35,8 +38,9 @@ start = time.perf_counter()
 from pathlib import Path
 from acsrecipe.engines.embedded.pipeline import calibrate
 ready = time.perf_counter()
-references, output, threads, *raws = sys.argv[1:]
-calibrate([Path(raw) for raw in raws], Path(references), Path(output), threads=int(threads))
+references, output, threads, table, *raws = sys.argv[1:]
+association = Path(table) if table else None
+calibrate([Path(raw) for raw in raws], Path(references), Path(output), association=association, threads=int(threads))
 print(json.dumps({"work": time.perf_counter() - ready, "import": ready - start}))
 """
 
@@ -84,13 +88,13 @@ def run_calacs(executable: str, data: Path, work: Path, references: Path) -> Run
     return run
 
 
-def run_embedded(raws: list[Path], work: Path, references: Path, threads: int = 1) -> Run:
-    """Run the embedded engine on RAW files, in a process of its own."""
+def run_embedded(raws: list[Path], work: Path, references: Path, *, threads: int = 1, table: str = "") -> Run:
+    """Run the embedded engine on RAW files, grouped as an association table says, in a process of its own."""
     output = work / f"embedded{raws[0].name}"
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir()
-    argv = [sys.executable, "-c", CHILD, str(references), str(output), str(threads), *map(str, raws)]
-    run = timed(argv, output, dict(os.environ))
+    argv = [sys.executable, "-c", CHILD, str(references), str(output), str(threads), table, *map(str, raws)]
+    run = timed(argv, output, {**os.environ, **LEAN})
     shutil.rmtree(output)
     return run
 
@@ -104,8 +108,8 @@ def run_two(raws: list[Path], work: Path, references: Path) -> float:
     for output, part in zip(outputs, (raws[:half], raws[half:]), strict=True):
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir()
-        argv = [sys.executable, "-c", CHILD, str(references), str(output), "1", *map(str, part)]
-        children.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL))
+        argv = [sys.executable, "-c", CHILD, str(references), str(output), "1", "", *map(str, part)]
+        children.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL, env={**os.environ, **LEAN}))
     for child in children:
         if child.wait():
             message = "the embedded engine failed"
@@ -119,46 +123,52 @@ def run_two(raws: list[Path], work: Path, references: Path) -> float:
 def measure(mode: str, executable: str, runs: int, work: Path) -> None:
     """Measure one mode and print its table."""
     folder = work / mode
+    grouped = GROUPED.search(mode) is not None
     if not folder.exists():
-        dataset = make_dataset(folder / "dataset", seed=1, mode=mode, full_frame=True, exposures=EXPOSURES)
+        count = None if grouped else EXPOSURES
+        dataset = make_dataset(folder / "dataset", seed=1, mode=mode, full_frame=True, exposures=count)
         stage(dataset, folder / "raw", {"PCTECORR": "OMIT"})
     references = folder / "dataset" / "crds" / "references" / "hst"
     raws = sorted((folder / "raw").glob("*_raw.fits"))
-    run_embedded(raws, work, references)
+    table = str(next((folder / "raw").glob("*_asn.fits"))) if grouped else ""
+    run_embedded(raws, work, references, table=table)
     calacs: list[Run] = []
     embedded: list[Run] = []
     threaded: list[Run] = []
     two: list[float] = []
     turns = [
         lambda: calacs.append(run_calacs(executable, folder / "raw", work, references)),
-        lambda: embedded.append(run_embedded(raws, work, references)),
-        lambda: threaded.append(run_embedded(raws, work, references, threads=2)),
-        lambda: two.append(run_two(raws, work, references)),
+        lambda: embedded.append(run_embedded(raws, work, references, table=table)),
+        lambda: threaded.append(run_embedded(raws, work, references, threads=2, table=table)),
     ]
+    if not grouped:
+        turns.append(lambda: two.append(run_two(raws, work, references)))
     for number in range(runs):
         # Each begins once after each other: a run's memory comes from what the one before gave back.
         for turn in range(len(turns)):
             os.sync()
-            turns[(turn * (1 + 2 * (number % 2)) + number) % len(turns)]()
+            turns[(turn * (-1) ** number + number // 2) % len(turns)]()
 
     def middle(values: list[float]) -> str:
         return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
-    print(f"\n{mode}: {EXPOSURES} full frames, medians of {runs} alternating runs (extremes)")
+    print(f"\n{mode}: {len(raws)} full frames, medians of {runs} alternating runs (extremes)")
     print("| | wall s per exposure | processor s per exposure | peak MB |")
     print("|---|---|---|---|")
     for name, group in (("calacs.e", calacs), ("embedded", embedded), ("embedded, 2 threads", threaded)):
-        walls = [run.wall / EXPOSURES for run in group]
-        cpus = [run.cpu / EXPOSURES for run in group]
+        walls = [run.wall / len(raws) for run in group]
+        cpus = [run.cpu / len(raws) for run in group]
         print(f"| {name} | {middle(walls)} | {middle(cpus)} | {max(run.megabytes for run in group):.0f} |")
-    print(f"| embedded, 2 processes | {middle([wall / EXPOSURES for wall in two])} | | |")
+    if two:
+        print(f"| embedded, 2 processes | {middle([wall / len(raws) for wall in two])} | | |")
     one = statistics.median(run.wall for run in embedded)
     peer = statistics.median(run.wall for run in calacs)
     ratio, threads = peer / one, peer / statistics.median(run.wall for run in threaded)
     cpu = statistics.median(run.cpu for run in calacs) / statistics.median(run.cpu for run in embedded)
     start = statistics.median(run.wall - run.said["work"] for run in embedded)
     print(f"ratio of medians: wall {ratio:.2f} (2 threads {threads:.2f}), processor {cpu:.2f}")
-    print(f"two processes against one: {one / statistics.median(two):.2f}")
+    if two:
+        print(f"two processes against one: {one / statistics.median(two):.2f}")
     print(f"of a run, interpreter and imports take {start:.2f} s")
 
 
@@ -166,7 +176,7 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calacs", default=shutil.which("calacs.e"))
-    parser.add_argument("--modes", nargs="*", default=["pre_dth", "post_full"])
+    parser.add_argument("--modes", nargs="*", default=["pre_dth", "post_full", "pre_cr"])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--work", type=Path, help="keep the data here, for the next time")
     options = parser.parse_args()

@@ -39,8 +39,9 @@ START = (
 stands can slip a module in, and our own package's folder comes last. Imports leave nothing for the collector of
 cycles: ``main`` turns it on when they are done."""
 
-PLUGINS_OFF = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
-"""Without this pydantic looks through all that is installed, for plugins that our models don't need."""
+LEAN = {"PYDANTIC_DISABLE_PLUGINS": "__all__", "OPENBLAS_NUM_THREADS": "1"}
+"""Without the first pydantic looks through all that is installed, for plugins that our models don't need; without the
+second numpy starts a thread for each processor, which wait for linear algebra that is never asked for."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class LocalPool:
     size : int
         How many tasks run at once.
     environment : mapping
-        The workers' environment, but for :data:`PLUGINS_OFF`; nothing is inherited.
+        The workers' environment, but for :data:`LEAN`; nothing is inherited.
     log : Path
         Where the workers' own stderr goes.
     messages : Queue, optional
@@ -134,7 +135,7 @@ class LocalPool:
     ) -> None:
         self.size = size
         self.messages: queue.Queue[Message] = messages or queue.Queue()
-        self._environment = {**environment, **PLUGINS_OFF}
+        self._environment = {**environment, **LEAN}
         self._log = log
         self._jobs: queue.Queue[tuple[str, Any] | None] = queue.Queue()
         self._workers: dict[int, _Conversation] = {}
