@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from acsrecipe.engines.embedded.fitsfile import FitsFile, Hdu, open_fits, view
 from acsrecipe.engines.embedded.pipeline import VERSION, calibrate
+from acsrecipe.errors import EngineError
 
 
 def with_primary(raw: Path, header: Path, target: Path) -> Path:
@@ -90,3 +93,50 @@ def test_raw_files_are_left_as_they_were(shared_dir: Path, tmp_path: Path) -> No
     before = [raw.read_bytes() for raw in raws]
     calibrate(raws, golden / "crds" / "references" / "hst", tmp_path)
     assert [raw.read_bytes() for raw in raws] == before
+
+
+def without_cte(raw: Path) -> None:
+    raw.write_bytes(raw.read_bytes().replace(b"PCTECORR= 'PERFORM '", b"PCTECORR= 'OMIT    '"))
+
+
+def test_several_exposures_at_once_give_the_products_of_one_at_a_time(shared_dir: Path, tmp_path: Path) -> None:
+    golden = shared_dir / "golden" / "pre_dth"
+    raws = stage(golden, tmp_path / "raw")
+    for raw in raws:
+        without_cte(raw)
+    products: list[list[bytes]] = []
+    for threads in (1, 2, 4):
+        output = tmp_path / f"out{threads}"
+        output.mkdir()
+        made = calibrate(raws, golden / "crds" / "references" / "hst", output, threads=threads)
+        assert [path.name for path in made] == [raw.name.replace("_raw", "_flt") for raw in raws]
+        products.append([path.read_bytes() for path in made])
+    assert products[0] == products[1] == products[2]
+
+
+def test_the_first_of_several_failures_is_told_and_nothing_hangs(shared_dir: Path, tmp_path: Path) -> None:
+    golden = shared_dir / "golden" / "pre_dth"
+    raws = stage(golden, tmp_path / "raw")
+    for raw in raws:
+        without_cte(raw)
+    raws[1].write_bytes(raws[1].read_bytes()[:-5000])
+    with pytest.raises(EngineError, match="cut short") as caught:
+        calibrate(raws, golden / "crds" / "references" / "hst", tmp_path, threads=2)
+    assert str(raws[1]) in str(caught.value.where)
+
+
+def test_machine_code_once_made_needs_no_numba(shared_dir: Path, tmp_path: Path) -> None:
+    golden = shared_dir / "golden" / "pre_sub"
+    (raw,) = stage(golden, tmp_path / "raw")
+    without_cte(raw)
+    code = (
+        "import sys; from pathlib import Path; from acsrecipe.engines.embedded.pipeline import calibrate; "
+        f"calibrate([Path({str(raw)!r})], Path({str(golden / 'crds' / 'references' / 'hst')!r}), Path(sys.argv[1])); "
+        "print('numba' in sys.modules)"
+    )
+    said = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        command = [sys.executable, "-c", code, str(tmp_path / name)]
+        said.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+    assert said[1] == "False"

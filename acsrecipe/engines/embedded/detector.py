@@ -14,7 +14,6 @@ from acsrecipe.engines.embedded.chip import (
     ChipSteps,
     Report,
     begin_chip,
-    finish_chip,
     flag_sink_pixels,
     for_each,
     ltv_of,
@@ -27,6 +26,7 @@ from acsrecipe.engines.embedded.leveling import subtract_level
 from acsrecipe.engines.embedded.overscan import OverscanResult
 from acsrecipe.engines.embedded.references import Reference, References, find_reference, need_reference
 from acsrecipe.engines.embedded.tables import ccd_parameters, overscan_regions
+from acsrecipe.engines.embedded.trimming import finish_chip
 from acsrecipe.errors import EngineError
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.cards import Cards
-from acsrecipe.engines.embedded.chip import Report, for_each, note_constants
+from acsrecipe.engines.embedded.chip import Report, for_each
 from acsrecipe.engines.embedded.compiled import Image
 from acsrecipe.engines.embedded.compiled import Lines as LinesOf
 from acsrecipe.engines.embedded.crossrej import LINES, Lines, combine, sum_of_skies, sum_singly
@@ -17,6 +17,7 @@ from acsrecipe.engines.embedded.history import switch
 from acsrecipe.engines.embedded.references import References, need_reference
 from acsrecipe.engines.embedded.rejection import Rejection, find_rejection
 from acsrecipe.engines.embedded.skies import find_skies
+from acsrecipe.engines.embedded.trimming import note_constants
 from acsrecipe.errors import EngineError
 
 # Which reference names of the first member count for the whole group, and the switch of the first

@@ -10,7 +10,7 @@ import numpy as np
 from acsrecipe.engines.embedded import cards as header
 from acsrecipe.engines.embedded.arithmetic import Plane
 from acsrecipe.engines.embedded.cards import Cards
-from acsrecipe.engines.embedded.chip import Report, Window, plane_or
+from acsrecipe.engines.embedded.chip import Report
 from acsrecipe.engines.embedded.compiled import Doubles, Flags, Image, Lines, bound, compiled
 from acsrecipe.engines.embedded.dark import subtract_dark
 from acsrecipe.engines.embedded.flash import subtract_flash
@@ -22,8 +22,10 @@ from acsrecipe.engines.embedded.references import (
     Reference,
     References,
     Section,
+    Window,
     find_reference,
     need_reference,
+    plane_or,
     section,
 )
 from acsrecipe.engines.embedded.statistics import TOTALS, accumulate, put_statistics

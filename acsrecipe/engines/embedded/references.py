@@ -14,6 +14,7 @@ from acsrecipe.engines.embedded.arithmetic import Plane
 from acsrecipe.engines.embedded.buffers import Buffers
 from acsrecipe.engines.embedded.byteorder import stored
 from acsrecipe.engines.embedded.cards import Cards
+from acsrecipe.engines.embedded.compiled import Flags, Image
 from acsrecipe.engines.embedded.fitsfile import FitsFile, hdu_of, image_shape, open_fits, view
 from acsrecipe.engines.embedded.frame import corner
 from acsrecipe.errors import EngineError
@@ -183,6 +184,11 @@ def stored_plane(part: Section, plane: str) -> Plane:
     return stored(np.ascontiguousarray(part.plane(plane), np.dtype(_native(plane)).newbyteorder(">")))
 
 
+def plane_or(part: Section | None, name: str, own: Image | Flags) -> Plane:
+    """Give a reference's plane; where there is none the frame's own stands in, not to be looked at."""
+    return stored(own) if part is None else stored_plane(part, name)
+
+
 # Linux 5.14 and later: map pages at once, rather than one after the other as they are looked at.
 _POPULATE_READ = 22 if sys.platform == "linux" else None
 
@@ -209,3 +215,31 @@ def advise_pages(part: Section, planes: tuple[str, ...], first: int, last: int, 
             except OSError:
                 # An older kernel: the pages come one by one.
                 return
+
+
+# Lines whose pages are in memory at a time.
+WINDOW_LINES = 256
+
+
+class Window:
+    """Keeps in memory the pages of mapped references that belong to the lines worked on, and no others.
+
+    Parameters
+    ----------
+    *planes : (Section or None, str ...)
+        References, and which of their planes are looked at.
+    """
+
+    def __init__(self, *planes: tuple[Section | None, tuple[str, ...]]) -> None:
+        self._planes = [(part, names) for part, names in planes if part is not None]
+        self._first, self._last = 0, 0
+
+    def move(self, line: int, lines: int) -> None:
+        """Move on, in order, to a line of ``lines``; to ``lines`` itself when all are done."""
+        if self._first <= line < self._last:
+            return
+        ahead = min(line + WINDOW_LINES, lines)
+        for part, names in self._planes:
+            advise_pages(part, names, self._first, self._last, wanted=False)
+            advise_pages(part, names, line, ahead, wanted=True)
+        self._first, self._last = line, ahead
