@@ -195,15 +195,35 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 @functools.cache
 def _circumstances() -> tuple[str, ...]:
-    """Name the processor and the versions that machine code is made for."""
+    """Name the processor and the versions that machine code is made for, and how we make it."""
     import llvmlite  # type: ignore[import-untyped]
     import llvmlite.binding as llvm  # type: ignore[import-untyped]
 
+    how = hashlib.sha256(Path(__file__).with_name("compiling.py").read_bytes()).hexdigest()
+    return (llvm.get_default_triple(), *_processor(), sys.version, llvmlite.__version__, _numba(), how)
+
+
+def _numba() -> str:
+    """Name numba's version, without loading it."""
     found = importlib.util.find_spec("numba")
-    # Read, for to ask the metadata of packages takes longer than to load all machine code.
-    numba = Path(found.origin).with_name("_version.py").read_text("utf-8") if found and found.origin else ""
-    host = (llvm.get_default_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
-    return (*host, sys.version, llvmlite.__version__, numba)
+    if found is not None and found.origin is not None:
+        # To ask the metadata of packages takes longer than to load all machine code.
+        with contextlib.suppress(OSError):
+            return Path(found.origin).with_name("_version.py").read_text("utf-8")
+    from importlib.metadata import version
+
+    return version("numba")
+
+
+@functools.cache
+def _processor() -> tuple[str, str]:
+    """Give the processor's name and what it can do, as LLVM spells it; nothing where LLVM does not know it."""
+    import llvmlite.binding as llvm
+
+    try:
+        return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    except RuntimeError:
+        return "", ""
 
 
 @functools.cache
@@ -305,9 +325,10 @@ def target_machine() -> Any:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         _ready.append(True)
+    cpu, features = _processor()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
+        cpu=cpu,
+        features=features,
         opt=3,
         reloc="default",
         codemodel="jitdefault",
