@@ -311,7 +311,8 @@ class _Run:
             return
         latest = time.monotonic() - self.options.deadline - self.options.late
         for name, pool in self.running.items():
-            if self.started[name] < latest and name not in self.overdue:
+            # A task whose work is done is only being hashed, while its worker is at another one.
+            if self.started[name] < latest and name not in self.overdue | self.worked:
                 self.overdue.add(name)
                 pool.end(name)
 

@@ -148,12 +148,15 @@ def stamp_product(path: Path, stamp: Stamp) -> Original:
     OutputError
         The disk does not take it.
     """
-    if path.stat().st_nlink > 1:
+    if path.stat().st_nlink > 1 or not os.access(path, os.W_OK):
         _own(path)
     with open_plain(path) as (descriptor, status), writing(path), _open_to_change(path) as out:
         hdus = scan(lambda offset, size: os.pread(descriptor, size, offset), status.st_size, str(path))
         old, new = hdus[0].raw, edit(hdus, _stamp_edits(hdus, stamp), str(path))[0]
         original = Original(old, len(new), status.st_size + len(new) - len(old))
+        if len(new) < len(old):
+            msg = f"its primary header would lose {len(old) - len(new)} bytes by being stamped"
+            raise IntegrityError(msg, where=str(path), code="F004")
         if len(new) > len(old):
             _move(out, len(old), status.st_size, len(new))
         _write_at(out, new, 0)

@@ -80,7 +80,11 @@ def _finish(answer: Callable[[Message], None], task: str, finish: Callable[[], A
             done = Done(task, result=finish())
         except Exception as error:
             done = Done(task, error=_known(error, task))
-    answer(done)
+    try:
+        answer(done)
+    except Exception as error:
+        # Without an answer the run would wait for ever.
+        answer(Done(task, error=_known(error, task)))
 
 
 def _known(error: Exception, task: str) -> AcsRecipeError:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from acsrecipe.engines.embedded import pipeline
 from acsrecipe.engines.embedded.fitsfile import FitsFile, Hdu, open_fits, view
 from acsrecipe.engines.embedded.pipeline import VERSION, calibrate
 from acsrecipe.errors import EngineError
@@ -123,6 +126,30 @@ def test_the_first_of_several_failures_is_told_and_nothing_hangs(shared_dir: Pat
     with pytest.raises(EngineError, match="cut short") as caught:
         calibrate(raws, golden / "crds" / "references" / "hst", tmp_path, threads=2)
     assert str(raws[1]) in str(caught.value.where)
+
+
+def test_after_a_failure_exposures_that_wait_are_not_begun(
+    shared_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden = shared_dir / "golden" / "pre_dth"
+    (raw, *_) = stage(golden, tmp_path / "raw")
+    without_cte(raw)
+    begun: list[Path] = []
+    failed = threading.Event()
+
+    def calibrate_unit(unit: pipeline._Unit, _job: object) -> list[Path]:
+        begun.append(unit.exposures[0])
+        if len(begun) == 2:
+            failed.set()
+            raise EngineError("the second one fails")
+        failed.wait()
+        time.sleep(0.2)
+        return []
+
+    monkeypatch.setattr(pipeline, "_calibrate_unit", calibrate_unit)
+    with pytest.raises(EngineError, match="the second one fails"):
+        calibrate([raw] * 8, tmp_path, tmp_path, threads=2)
+    assert len(begun) <= 4
 
 
 def test_machine_code_once_made_needs_no_numba(shared_dir: Path, tmp_path: Path) -> None:

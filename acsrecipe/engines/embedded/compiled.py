@@ -137,10 +137,11 @@ class Kernel:
         path = self._path(kinds)
         code = _read(path)
         if code is None:
-            from acsrecipe.engines.embedded.compiling import compile_kernel
+            from acsrecipe.engines.embedded.compiling import compile_kernel, is_usual
 
             code = compile_kernel(self, kinds)
-            _keep(path, code)
+            if is_usual():
+                _keep(path, code)
         return _bind(code, kinds)
 
     def _path(self, kinds: Sequence[Kind]) -> Path:
@@ -153,8 +154,11 @@ class Kernel:
 
 
 def kind_of(argument: Any) -> Kind:
-    """Give the type of an argument as the compiled loop sees it."""
+    """Give the type of an argument as the compiled loop sees it; raises TypeError for what no loop takes."""
     if isinstance(argument, np.ndarray):
+        if not argument.dtype.isnative:
+            message = f"an array of {argument.dtype} was given to a compiled loop, expected native or stored pixels"
+            raise TypeError(message)
         return Kind(argument.dtype, argument.ndim, bool(argument.flags.c_contiguous))
     return Kind(np.asarray(argument).dtype)
 
@@ -169,6 +173,7 @@ def ingredients(function: FunctionType, seen: set[str]) -> Iterator[str]:
     for code in _codes(function.__code__):
         yield repr((code.co_code, code.co_varnames, code.co_names))
         yield repr([each for each in code.co_consts if not isinstance(each, CodeType)])
+    yield repr((function.__defaults__, function.__kwdefaults__))
     if function.__closure__:
         yield repr([cell.cell_contents for cell in function.__closure__])
     for name, value in named_by(function).items():
@@ -199,8 +204,9 @@ def _circumstances() -> tuple[str, ...]:
     import llvmlite  # type: ignore[import-untyped]
     import llvmlite.binding as llvm  # type: ignore[import-untyped]
 
-    how = hashlib.sha256(Path(__file__).with_name("compiling.py").read_bytes()).hexdigest()
-    return (llvm.get_default_triple(), *_processor(), sys.version, llvmlite.__version__, _numba(), how)
+    here = Path(__file__)
+    how = (hashlib.sha256(file.read_bytes()).hexdigest() for file in (here, here.with_name("compiling.py")))
+    return (llvm.get_default_triple(), *_processor(), sys.version, llvmlite.__version__, _numba(), *how)
 
 
 def _numba() -> str:

@@ -89,6 +89,12 @@ def dispatcher(kernel: Kernel) -> Any:
     return numba.njit(**_KEPT)(copy)
 
 
+def is_usual() -> bool:
+    """Whether numba compiles as it always does, rather than as variables of the environment ask it to."""
+    settings = numba.config
+    return int(settings.OPT) == 3 and bool(settings.LOOP_VECTORIZE) and not settings.BOUNDSCHECK
+
+
 def compile_kernel(kernel: Kernel, kinds: Sequence[Kind]) -> MachineCode:
     """Make the machine code of a loop for some types of arguments.
 
@@ -97,6 +103,9 @@ def compile_kernel(kernel: Kernel, kinds: Sequence[Kind]) -> MachineCode:
     EngineError
         When the code would need numba at run time: the loop makes an array, or fails with an exception.
     """
+    if numba.config.DISABLE_JIT:
+        message = "numba is told not to compile (NUMBA_DISABLE_JIT), but the embedded engine's loops must be"
+        raise EngineError(message, hint="unset that variable")
     loop = dispatcher(kernel)
     signature = tuple(_type_of(kind) for kind in kinds)
     try:

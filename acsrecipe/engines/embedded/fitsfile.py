@@ -280,16 +280,19 @@ class Unfinished:
         except FileExistsError:
             message = "product exists already"
             raise EngineError(message, where=str(path), hint="choose an empty output folder") from None
-        self._path = path
+        self._path, self._beside = path, path.with_name(f"{path.name}.moved")
         self._stream.truncate(end)
 
     def __enter__(self) -> Self:
         """Begin."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close the file, finished or not."""
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Close the file; nothing is left of one that could not be finished."""
         self._stream.close()
+        if kind is not None:
+            self._path.unlink(missing_ok=True)
+            self._beside.unlink(missing_ok=True)
 
     def lines_of(self, number: int, plane: NDArray[Any], at_once: int) -> Lines:
         """Give what writes lines of an HDU's image, at most some at once; several threads may write.
@@ -303,7 +306,7 @@ class Unfinished:
 
         def write(first: int, last: int) -> None:
             convert(first, last)
-            _write_all(self._stream.fileno(), encoded[: last - first].data.cast("B"), offset + first * size)
+            self._write(encoded[: last - first].data.cast("B"), offset + first * size)
 
         return write
 
@@ -312,18 +315,26 @@ class Unfinished:
         as_drafted = [(len(part.block), part.shape) for part in self._draft]
         if [(len(part.block), part.shape) for part in parts] == as_drafted:
             for part, offset in zip(parts, self._offsets, strict=True):
-                _write_all(self._stream.fileno(), memoryview(part.block), offset - len(part.block))
+                self._write(memoryview(part.block), offset - len(part.block))
             return
-        beside = self._path.with_name(f"{self._path.name}.moved")
-        with beside.open("xb") as moved:
+        with self._beside.open("xb") as moved:
             for part, offset in zip(parts, self._offsets, strict=True):
                 moved.write(part.block)
-                self._stream.seek(offset)
-                moved.write(self._stream.read(part.size).ljust(-(-part.size // BLOCK) * BLOCK, b"\0"))
-        beside.replace(self._path)
+                pixels = os.pread(self._stream.fileno(), part.size, offset)
+                while len(pixels) < part.size:
+                    more = os.pread(self._stream.fileno(), part.size - len(pixels), offset + len(pixels))
+                    if not more:
+                        message = f"ended {part.size - len(pixels)} bytes early while it was read again"
+                        raise EngineError(message, where=str(self._path))
+                    pixels += more
+                moved.write(pixels.ljust(-(-part.size // BLOCK) * BLOCK, b"\0"))
+        self._beside.replace(self._path)
 
-
-def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
-    while data:
-        written = os.pwrite(descriptor, data, offset)
-        data, offset = data[written:], offset + written
+    def _write(self, data: memoryview, offset: int) -> None:
+        try:
+            while data:
+                written = os.pwrite(self._stream.fileno(), data, offset)
+                data, offset = data[written:], offset + written
+        except OSError as error:
+            error.filename = str(self._path)
+            raise

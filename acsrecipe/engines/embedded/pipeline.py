@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,10 +86,12 @@ def _calibrate_together(units: Sequence[_Unit], job: _Job, workers: int) -> list
     with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(_calibrate_unit, unit, job) for unit in units]
         try:
-            return [product for future in futures for product in future.result()]
+            wait(futures, return_when=FIRST_EXCEPTION)
         finally:
             for future in futures:
                 future.cancel()
+        failed = [future for future in futures if future.done() and not future.cancelled() and future.exception()]
+        return [product for future in failed or futures for product in future.result()]
 
 
 def _one_at_a_time(report: Report | None) -> Report | None:

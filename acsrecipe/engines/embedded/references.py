@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import mmap
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -190,31 +194,40 @@ def plane_or(part: Section | None, name: str, own: Image | Flags) -> Plane:
 
 
 # Linux 5.14 and later: map pages at once, rather than one after the other as they are looked at.
-_POPULATE_READ = 22 if sys.platform == "linux" else None
+_POPULATE_READ = 22
+_DONTNEED = 4
+
+
+@functools.cache
+def _madvise() -> Callable[[int, int, int], int] | None:
+    """Give the system's madvise, which Python's own calls without letting other threads run; None elsewhere."""
+    if sys.platform != "linux":
+        return None
+    function = ctypes.CDLL(None).madvise
+    function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return cast("Callable[[int, int, int], int]", function)
 
 
 def advise_pages(part: Section, planes: tuple[str, ...], first: int, last: int, *, wanted: bool) -> None:
     """Map the pages that hold some lines of a section's planes, or let go of them.
 
-    Makes no difference to what is read: pages let go come back when looked at.
+    Makes no difference to what is read: pages let go come back when looked at, and advice that the system does
+    not know is none. Sections narrower than the file's image are left alone, for they are copied.
     """
-    advice = _POPULATE_READ if wanted else getattr(mmap, "MADV_DONTNEED", None)
-    if advice is None or first >= last:
+    advise = _madvise()
+    if advise is None or first >= last:
         return
     memory = part.reference.file.memory
+    start_of_file = np.frombuffer(memory, np.uint8).ctypes.data
     for name in planes:
         hdu = hdu_of(part.reference.file, name, part.version)
-        if len(hdu.shape) != 2:
+        if len(hdu.shape) != 2 or hdu.shape[1] != part.shape[1]:
             continue
         line = hdu.shape[1] * abs(hdu.bitpix) // 8
         start = (hdu.offset + (part.y + first) * line) // mmap.PAGESIZE * mmap.PAGESIZE
         end = min(hdu.offset + (part.y + last) * line, len(memory))
         if end > start:
-            try:
-                memory.madvise(advice, start, end - start)
-            except OSError:
-                # An older kernel: the pages come one by one.
-                return
+            advise(start_of_file + start, end - start, _POPULATE_READ if wanted else _DONTNEED)
 
 
 # Lines whose pages are in memory at a time.

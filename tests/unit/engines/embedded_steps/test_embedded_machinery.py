@@ -119,6 +119,37 @@ def test_a_loop_that_makes_arrays_is_refused_for_they_need_numba(folder: Path) -
     assert list(folder.iterdir()) == []
 
 
+def test_stored_pixels_are_taken_as_integers_never_as_floats_in_the_wrong_order(folder: Path) -> None:
+    with pytest.raises(TypeError, match="expected native or stored"):
+        fresh(halve)(np.zeros(2, ">f8"))
+    assert list(folder.iterdir()) == []
+
+
+def test_default_values_belong_to_what_machine_code_follows_from() -> None:
+    def scale(value: float, factor: float = 2.0) -> float:
+        return value * factor
+
+    before = list(compiled_module.ingredients(scale, set()))
+    scale.__defaults__ = (3.0,)
+    assert list(compiled_module.ingredients(scale, set())) != before
+
+
+def test_code_compiled_in_an_unusual_way_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling.numba.config, "BOUNDSCHECK", 1)
+    values = np.array([2.0])
+    fresh(halve)(values)
+    assert values.tolist() == [1]
+    assert list(folder.iterdir()) == []
+
+
+def test_numba_that_is_told_not_to_compile_is_an_error_that_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling.numba.config, "DISABLE_JIT", 1)
+    with pytest.raises(EngineError, match="NUMBA_DISABLE_JIT"):
+        fresh(halve)(np.array([2.0]))
+
+
 def test_lines_of_a_bound_loop_are_those_asked_for(folder: Path) -> None:
     def add(first: int, last: int, plane: np.ndarray, number: float) -> None:
         for j in range(first, last):

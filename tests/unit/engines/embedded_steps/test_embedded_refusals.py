@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -202,6 +204,25 @@ def test_a_product_that_exists_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="product exists already"):
         Unfinished(tmp_path / "x.fits", [Part(image_header(), (3, 4), DATA.dtype)])
     assert (tmp_path / "x.fits").read_bytes() == b"mine"
+
+
+def test_nothing_is_left_of_a_product_that_the_disk_does_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path, part = tmp_path / "x.fits", Part(image_header(), (3, 4), DATA.dtype)
+
+    def fill() -> None:
+        with Unfinished(path, [part]) as file:
+            file.lines_of(0, DATA, 3)(0, 3)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        fill()
+    assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_engine_can_do_is_said_without_loading_it() -> None:
