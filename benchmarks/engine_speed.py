@@ -3,8 +3,8 @@
     python benchmarks/engine_speed.py [--calacs PATH] [--modes pre_dth post_full pre_cr] [--runs 5] [--work DIR]
 
 Every run is a new process as a run's workers are, start-up and imports included; the page cache is warm, products
-are deleted between runs, and the order changes from round to round. Prints medians, their ratio, processor seconds,
-peak memory, and how two processes scale.
+are deleted between runs, memory is touched before each, and the order changes from round to round. Prints medians,
+their ratio, processor seconds, peak memory, and how two processes scale: on half of the frames each, and on all each.
 docs/engines.md has what was found and what is out of reach.
 """
 
@@ -31,6 +31,7 @@ from acsrecipe.demo.dataset import make_dataset
 from acsrecipe.run.pool import LEAN
 
 EXPOSURES = 4
+MEMORY = 2 << 30
 GROUPED = re.compile("_(cr|rpt)")
 
 CHILD = """
@@ -100,13 +101,12 @@ def run_embedded(raws: list[Path], work: Path, references: Path, *, threads: int
     return run
 
 
-def run_two(raws: list[Path], work: Path, references: Path) -> float:
-    """Run two processes at once, each on half of the files; give the wall seconds."""
-    half = len(raws) // 2
+def run_two(parts: tuple[list[Path], list[Path]], work: Path, references: Path) -> float:
+    """Run two processes at once, each on some files; give the wall seconds."""
     outputs = [work / "two-a", work / "two-b"]
     start = time.perf_counter()
     children = []
-    for output, part in zip(outputs, (raws[:half], raws[half:]), strict=True):
+    for output, part in zip(outputs, parts, strict=True):
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir()
         argv = [sys.executable, "-c", CHILD, str(references), str(output), "1", "", *map(str, part)]
@@ -119,6 +119,14 @@ def run_two(raws: list[Path], work: Path, references: Path) -> float:
     for output in outputs:
         shutil.rmtree(output)
     return wall
+
+
+def warm_memory() -> None:
+    """Touch as much memory as a run needs and give it back: the host of a virtual machine may have taken it away.
+
+    Without this a run's time depends on what ran before: fresh memory was found to cost up to 2.7 ms a megabyte.
+    """
+    subprocess.run([sys.executable, "-c", f"b'1' * {MEMORY}"], check=True)
 
 
 def prepare(mode: str, folder: Path, count: int | None) -> None:
@@ -143,17 +151,21 @@ def measure(mode: str, executable: str, runs: int, work: Path) -> None:
     embedded: list[Run] = []
     threaded: list[Run] = []
     two: list[float] = []
+    twice: list[float] = []
+    halves, all_twice = (raws[: len(raws) // 2], raws[len(raws) // 2 :]), (raws, raws)
     turns = [
         lambda: calacs.append(run_calacs(executable, folder / "raw", work, references)),
         lambda: embedded.append(run_embedded(raws, work, references, table=table)),
         lambda: threaded.append(run_embedded(raws, work, references, threads=2, table=table)),
     ]
     if not grouped:
-        turns.append(lambda: two.append(run_two(raws, work, references)))
+        turns.append(lambda: two.append(run_two(halves, work, references)))
+        turns.append(lambda: twice.append(run_two(all_twice, work, references)))
     for number in range(runs):
         # Each begins once after each other: a run's memory comes from what the one before gave back.
         for turn in range(len(turns)):
             os.sync()
+            warm_memory()
             turns[(turn * (-1) ** number + number // 2) % len(turns)]()
 
     def middle(values: list[float]) -> str:
@@ -167,7 +179,8 @@ def measure(mode: str, executable: str, runs: int, work: Path) -> None:
         cpus = [run.cpu / len(raws) for run in group]
         print(f"| {name} | {middle(walls)} | {middle(cpus)} | {max(run.megabytes for run in group):.0f} |")
     if two:
-        print(f"| embedded, 2 processes | {middle([wall / len(raws) for wall in two])} | | |")
+        print(f"| embedded, 2 processes, half each | {middle([wall / len(raws) for wall in two])} | | |")
+        print(f"| embedded, 2 processes, all each | {middle([wall / len(raws) / 2 for wall in twice])} | | |")
     one = statistics.median(run.wall for run in embedded)
     peer = statistics.median(run.wall for run in calacs)
     ratio, threads = peer / one, peer / statistics.median(run.wall for run in threaded)
@@ -175,7 +188,8 @@ def measure(mode: str, executable: str, runs: int, work: Path) -> None:
     start = statistics.median(run.wall - run.said["work"] for run in embedded)
     print(f"ratio of medians: wall {ratio:.2f} (2 threads {threads:.2f}), processor {cpu:.2f}")
     if two:
-        print(f"two processes against one: {one / statistics.median(two):.2f}")
+        all_each = 2 * one / statistics.median(twice)
+        print(f"two processes against one: {one / statistics.median(two):.2f}, with all frames each {all_each:.2f}")
     print(f"of a run, interpreter and imports take {start:.2f} s")
 
 
