@@ -22,6 +22,13 @@ Plane = NDArray[Any]
 
 
 @compiled
+def copy_line(line: Plane, result: Plane) -> None:
+    """Copy a line, (nx,), onto itself or further to the front of the same memory too."""
+    for i in range(result.size):
+        result[i] = line[i]
+
+
+@compiled
 def subtract_values(sci: Image, other: Plane, factor: np.float32) -> None:
     """Set ``sci -= factor * other``, in place; a factor of 1 changes nothing of ``other``."""
     for j in range(sci.shape[0]):

@@ -10,8 +10,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-# Arrays of one shape and type that are kept for later: those of an exposure's two chips, and of another's
-# that is still being written.
+# Arrays of one shape and type that are kept for later: those of the chips of two exposures.
 _KEPT = 4
 
 

@@ -327,10 +327,8 @@ def target_machine() -> Any:
     """Describe the processor that code is made for: this one, with all it can."""
     import llvmlite.binding as llvm
 
-    if not _ready:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        _ready.append(True)
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
     cpu, features = _processor()
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=cpu,
@@ -340,6 +338,3 @@ def target_machine() -> Any:
         codemodel="jitdefault",
         jit=True,
     )
-
-
-_ready: list[bool] = []

@@ -12,7 +12,6 @@ import llvmlite.binding as llvm  # type: ignore[import-untyped]
 import numba
 import numpy as np
 from numba import types
-from numba.core import types as core_types
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic, overload
 from numba.np.numpy_support import as_dtype, from_dtype
@@ -61,11 +60,11 @@ _swap: Any = intrinsic(_emit_swap)
 
 def _choose(value: Any) -> Any:
     """Choose what compiled loops do for a pixel of that type."""
-    if value == core_types.uint32:
+    if value == types.uint32:
         return lambda value: np.uint32(_swap(value)).view(np.float32)
-    if value == core_types.uint16:
+    if value == types.uint16:
         return lambda value: np.uint16(_swap(value)).view(np.int16)
-    if isinstance(value, (core_types.Float, core_types.Integer)):
+    if isinstance(value, (types.Float, types.Integer)):
         return lambda value: value
     return None
 

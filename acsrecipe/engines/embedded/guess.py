@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from acsrecipe.engines.embedded.arithmetic import copy_line
 from acsrecipe.engines.embedded.compiled import Flags, Image, compiled
 
 Marks = NDArray[np.uint8]
@@ -55,14 +56,14 @@ def guess_median(
         for k in range(n):
             if times[k] > 0:
                 _note_odd(rates[k, slot], flags[k, slot], serious, odd)
-                _copy(rates[k, slot], ranks[used])
+                copy_line(rates[k, slot], ranks[used])
                 for rank in range(used, 0, -1):
                     _exchange(ranks[rank - 1], ranks[rank])
                 used += 1
         if used == 0:
             target[:] = 0
         elif used % 2:
-            _copy(ranks[used // 2], target)
+            copy_line(ranks[used // 2], target)
         else:
             _average_two(ranks[used // 2 - 1], ranks[used // 2], target)
         # The few that are not good, one by one.
@@ -72,12 +73,6 @@ def guess_median(
                     if odd[i]:
                         target[i] = _median_of(rates, flags, times, serious, slot, i, ranks)
                 words[word] = 0
-
-
-@compiled
-def _copy(source: Image, target: Image) -> None:
-    for i in range(source.size):
-        target[i] = source[i]
 
 
 @compiled

@@ -57,7 +57,7 @@ def calibrate(
         Association table whose EXP-CR and EXP-RPT rows group exposures.
     threads : int
         How many to compute with. 2 or more: two exposures at the same time, where they are neither combined nor
-        corrected for charge transfer; else both chips, with products written in the background.
+        corrected for charge transfer; else both chips.
     report : callable, optional
         Called with a short line as each step begins, by one thread at a time.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acsrecipe.engines.embedded import cards as header
-from acsrecipe.engines.embedded.arithmetic import Plane
+from acsrecipe.engines.embedded.arithmetic import Plane, copy_line
 from acsrecipe.engines.embedded.bias import add_bias_error
 from acsrecipe.engines.embedded.chip import ChipSteps, blocks, section_of, split_of
 from acsrecipe.engines.embedded.compiled import Doubles, Flags, Image, Lines, bound, compiled
@@ -18,13 +18,6 @@ from acsrecipe.engines.embedded.noise import estimate_noise, readnoise_of
 from acsrecipe.engines.embedded.references import WINDOW_LINES, Section, Window, plane_or
 from acsrecipe.engines.embedded.saturation import flag_full_well
 from acsrecipe.engines.embedded.tables import NO_OVERSCAN
-
-
-@compiled
-def _copy(line: Plane, result: Plane) -> None:
-    """Copy a line, onto itself or further to the front of the same memory too."""
-    for i in range(result.size):
-        result[i] = line[i]
 
 
 @compiled
@@ -75,8 +68,8 @@ def _finish_lines(
                     part[i] = np.float32(np.float64(part[i]) - level)
         if well[0] <= j < well[1]:
             flag_full_well(raw_sci[j : j + 1], raw_dq[j : j + 1], full_well[j : j + 1], well[2], well[3])
-        _copy(raw_sci[j, x1 : x1 + columns], sci[k])
-        _copy(raw_dq[j, x1 : x1 + columns], dq[k])
+        copy_line(raw_sci[j, x1 : x1 + columns], sci[k])
+        copy_line(raw_dq[j, x1 : x1 + columns], dq[k])
 
 
 @compiled
@@ -117,7 +110,7 @@ def _estimate_lines(
         j, slot = k + top, k % n
         errors = err[slot : slot + 1]
         if raw_err.size > 1:
-            _copy(raw_err[j, x1 : x1 + columns], err[slot])
+            copy_line(raw_err[j, x1 : x1 + columns], err[slot])
         else:
             _fill(raw_err[0, 0], err[slot])
         if biased:
