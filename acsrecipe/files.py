@@ -210,6 +210,14 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
+def write_at(descriptor: int, data: bytes | memoryview, at: int) -> None:
+    """Write all of the bytes at a place in a file, however few the kernel takes at a time; several threads may."""
+    rest = memoryview(data)
+    while rest:
+        count = os.pwrite(descriptor, rest, at)
+        rest, at = rest[count:], at + count
+
+
 def copy_range(source: int, target: int, size: int, digest: hashlib._Hash, name: str) -> None:
     """Copy the next ``size`` bytes from one descriptor to another and into a digest; ``name`` is for errors."""
     buffer = memoryview(bytearray(min(CHUNK, max(size, 1))))

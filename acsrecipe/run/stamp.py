@@ -17,7 +17,7 @@ from pathlib import Path
 
 from acsrecipe import __version__
 from acsrecipe.errors import IntegrityError
-from acsrecipe.files import CHUNK, copy_file, open_plain, writing
+from acsrecipe.files import CHUNK, copy_file, open_plain, write_at, writing
 from acsrecipe.inputs.cards import pack, write_card, write_value
 from acsrecipe.inputs.header import Edit, edit
 from acsrecipe.inputs.layout import Hdu, scan
@@ -159,8 +159,8 @@ def stamp_product(path: Path, stamp: Stamp) -> Original:
             raise IntegrityError(msg, where=str(path), code="F004")
         if len(new) > len(old):
             _move(out, len(old), status.st_size, len(new))
-        _write_at(out, new, 0)
-        _write_at(out, _table(stamp.rows, 1 + sum(hdu.header.name == EXTENSION for hdu in hdus)), original.end)
+        write_at(out, new, 0)
+        write_at(out, _table(stamp.rows, 1 + sum(hdu.header.name == EXTENSION for hdu in hdus)), original.end)
     return original
 
 
@@ -208,7 +208,7 @@ def _move(descriptor: int, start: int, end: int, to: int) -> None:
         count = min(CHUNK, at - start)
         at -= count
         _read_at(descriptor, buffer[:count], at)
-        _write_at(descriptor, buffer[:count], at + to - start)
+        write_at(descriptor, buffer[:count], at + to - start)
 
 
 def _read_at(descriptor: int, buffer: memoryview, at: int) -> None:
@@ -216,13 +216,6 @@ def _read_at(descriptor: int, buffer: memoryview, at: int) -> None:
     if count != len(buffer):
         msg = f"ended {len(buffer) - count} bytes early while it was read"
         raise IntegrityError(msg, code="F004")
-
-
-def _write_at(descriptor: int, data: bytes | memoryview, at: int) -> None:
-    rest = memoryview(data)
-    while rest:
-        count = os.pwrite(descriptor, rest, at)
-        rest, at = rest[count:], at + count
 
 
 def _table(rows: Sequence[Row], version: int) -> bytes:

@@ -6,6 +6,7 @@ constant image, and binary tables of fixed-size columns. Nothing is copied or co
 
 from __future__ import annotations
 
+import hashlib
 import math
 import mmap
 import os
@@ -24,6 +25,7 @@ from acsrecipe.engines.embedded.byteorder import decode, encode, stored
 from acsrecipe.engines.embedded.cards import BLOCK, CARD, Cards
 from acsrecipe.engines.embedded.compiled import Lines, bound
 from acsrecipe.errors import EngineError
+from acsrecipe.files import copy_range, write_all, write_at
 
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _COLUMNS = {"L": "S", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8", "A": "S"}
@@ -317,24 +319,18 @@ class Unfinished:
             for part, offset in zip(parts, self._offsets, strict=True):
                 self._write(memoryview(part.block), offset - len(part.block))
             return
-        with self._beside.open("xb") as moved:
+        source = self._stream.fileno()
+        with self._beside.open("xb", buffering=0) as moved:
             for part, offset in zip(parts, self._offsets, strict=True):
-                moved.write(part.block)
-                pixels = os.pread(self._stream.fileno(), part.size, offset)
-                while len(pixels) < part.size:
-                    more = os.pread(self._stream.fileno(), part.size - len(pixels), offset + len(pixels))
-                    if not more:
-                        message = f"ended {part.size - len(pixels)} bytes early while it was read again"
-                        raise EngineError(message, where=str(self._path))
-                    pixels += more
-                moved.write(pixels.ljust(-(-part.size // BLOCK) * BLOCK, b"\0"))
+                write_all(moved.fileno(), part.block)
+                os.lseek(source, offset, os.SEEK_SET)
+                copy_range(source, moved.fileno(), part.size, hashlib.sha256(), str(self._path))
+                write_all(moved.fileno(), b"\0" * (-part.size % BLOCK))
         self._beside.replace(self._path)
 
     def _write(self, data: memoryview, offset: int) -> None:
         try:
-            while data:
-                written = os.pwrite(self._stream.fileno(), data, offset)
-                data, offset = data[written:], offset + written
+            write_at(self._stream.fileno(), data, offset)
         except OSError as error:
             error.filename = str(self._path)
             raise

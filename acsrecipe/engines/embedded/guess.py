@@ -6,13 +6,10 @@ Windows are those of `acsrecipe.engines.embedded.window`.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from acsrecipe.engines.embedded.arithmetic import copy_line
 from acsrecipe.engines.embedded.compiled import Flags, Image, compiled
-
-Marks = NDArray[np.uint8]
-Words = NDArray[np.uint64]
+from acsrecipe.engines.embedded.window import Marks, Words
 
 
 @compiled
